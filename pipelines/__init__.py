@@ -1,0 +1,1 @@
+"""The pipeline graphs, their recipes, and the command line that compiles, runs and submits them."""

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Locks every requirements/*.in with hashes. The development set is solved first, over all of them, and bounds the rest,
+# so that an image never holds a version that was not tested here.
+set -euo pipefail
+cd "$(dirname "$0")"
+lock() {
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --no-emit-find-links --custom-compile-command 'make lock' "$@"
+}
+lock dev.in --constraint constraints.in --output-file dev.txt
+for image in extractor trainer serving serving-cpu; do
+    lock "$image.in" --constraint dev.txt --output-file "$image.txt"
+done

@@ -1,0 +1,1 @@
+"""The inference server; it reads the bundles that the export step writes."""
