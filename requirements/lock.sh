@@ -8,6 +8,6 @@ lock() {
         --no-emit-find-links --custom-compile-command 'make lock' "$@"
 }
 lock dev.in --constraint constraints.in --output-file dev.txt
-for image in extractor trainer serving serving-cpu; do
+for image in extractor trainer serving serving-cpu uv; do
     lock "$image.in" --constraint dev.txt --output-file "$image.txt"
 done

@@ -1,0 +1,58 @@
+# Every target sets up what it needs by itself; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RECIPE ?= forgery/published
+RUNNER ?= subprocess
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock compile run submit bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with every locked dependency
+
+$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Veriframe needs Python 3.11 or newer, \
+	this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Run the whole forgery pipeline on shipped photographs; see build/demo/report.html
+	$(BIN)/python -m pipelines.demo --output build/demo
+
+test: $(READY) ## Run every test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(READY) ## Check style (ruff) and types (mypy strict)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(READY) ## Lock requirements/*.in again, with hashes
+	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+
+compile: $(READY) ## Compile every pipeline into build/pipelines/<name>.yaml
+	$(BIN)/python -m pipelines compile
+
+run: $(READY) ## Run a pipeline on this machine: make run RECIPE=forgery/cpu ARGS='--source photos/'
+	$(BIN)/python -m pipelines run $(firstword $(subst /, ,$(RECIPE))) --recipe $(RECIPE) --runner $(RUNNER) $(ARGS)
+
+submit: $(READY) ## Submit a pipeline to a cluster: make submit RECIPE=... ARGS='--host ... --namespace ...'
+	$(BIN)/python -m pipelines submit $(firstword $(subst /, ,$(RECIPE))) --recipe $(RECIPE) $(ARGS)
+
+bench: $(READY) ## Measure against peers and limits; writes build/bench.json
+	$(BIN)/python -m bench
+
+clean: ## Remove everything made here, .venv included
+	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
