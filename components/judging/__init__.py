@@ -1,0 +1,1 @@
+"""The one place where models are judged: prediction, statistics, metrics, operating points, overlays and reports."""

@@ -1,0 +1,12 @@
+import pytest
+
+from components.judging.guard import SplitLeakError, require_val
+
+
+def test_val_rows_pass() -> None:
+    require_val(["val", "val"], "the threshold")
+
+
+def test_other_splits_are_refused_and_counted() -> None:
+    with pytest.raises(SplitLeakError, match=r"the threshold .* 2 of test, 1 of train"):
+        require_val(["val", "test", "train", "test"], "the threshold")
