@@ -1,0 +1,106 @@
+"""Who may import whom, read from the source itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("components", "media", "models", "pipelines", "serving")
+HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch"}
+
+# What each package must never import, at any depth of its files.
+FORBIDDEN = {
+    "media": {"kfp", "models", "components", "pipelines", "serving"} | HEAVY,
+    "models": {"kfp", "components", "pipelines", "serving", "albumentations"},
+    "components": {"pipelines", "serving"},
+    "serving": {"models", "components", "pipelines", "kfp", "albumentations", "timm", "segmentation_models_pytorch"},
+    "pipelines": {"serving"},
+}
+# The one place each of these is allowed although its package may not import it elsewhere.
+ALLOWED = {
+    ("media/datasets.py", "torch"),
+    ("media/bundle_runtime.py", "torch"),  # inside a function: the TorchScript runtime is optional
+}
+MAX_LINES = 400
+MAX_DECLARATION_LINES = 40
+
+
+def sources(*packages: str) -> list[Path]:
+    return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("package", sorted(FORBIDDEN))
+def test_no_package_imports_what_it_must_not(package: str) -> None:
+    wrong = {
+        (relative(path), name)
+        for path in sources(package)
+        for name in imported(path) & FORBIDDEN[package]
+        if (relative(path), name) not in ALLOWED
+    }
+    assert wrong == set()
+
+
+def test_only_declarations_import_kfp_in_components() -> None:
+    wrong = [relative(p) for p in sources("components") if "kfp" in imported(p) and p.name != "component.py"]
+    assert wrong == []
+
+
+def test_only_one_module_imports_albumentations() -> None:
+    users = [relative(path) for path in sources(*PACKAGES) if "albumentations" in imported(path)]
+    assert users == ["media/transforms.py"]
+
+
+def test_declarations_are_short() -> None:
+    long = {
+        relative(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in sources("components")
+        if path.name == "component.py" and len(path.read_text(encoding="utf-8").splitlines()) > MAX_DECLARATION_LINES
+    }
+    assert long == {}
+
+
+def test_every_step_has_function_command_line_and_component() -> None:
+    steps = [path.parent for path in (ROOT / "components").glob("*/component.py")]
+    assert {step.name for step in steps} == {
+        "extract_frames",
+        "train",
+        "sweep_hard_negatives",
+        "evaluate",
+        "export",
+        "publish",
+    }
+    assert [step.name for step in steps if not (step / "__main__.py").exists()] == []
+
+
+def test_files_stay_readable() -> None:
+    long = {
+        relative(path): lines
+        for path in sources(*PACKAGES, "bench", "tests")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
+    }
+    assert long == {}
+
+
+def test_weights_are_loaded_without_running_code() -> None:
+    wrong = []
+    for path in sources(*PACKAGES, "bench", "tests"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                safe = any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
+                wrong += [] if safe else [f"{relative(path)}:{node.lineno}"]
+    assert wrong == []
