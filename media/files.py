@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,13 @@ from typing import IO
 from media.errors import StorageError
 
 CHUNK = 1 << 20
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # a dot, the final name, and what tempfile appends
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file of this name is one that ``atomic_write`` is writing, or left when its process was killed."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 @contextmanager
