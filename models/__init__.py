@@ -1,1 +1,1 @@
-"""One folder a model family: its network, its loss and the schema of its settings."""
+"""Model families: a folder each with its network, its loss and its settings; see ``models.family``."""

@@ -1,0 +1,284 @@
+"""Checkpoints: the one writer and the one reader of a trained network's file."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from media.errors import BadInputError, MismatchError, StorageError
+from media.files import atomic_write, sha256_file
+from media.settings import Settings, parse
+from media.spec import PreprocessingSpec
+from models.family import Family
+from models.registry import get_family
+
+# What data parallelism and torch.compile put before the keys of the module they wrap.
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+
+# Older trainers wrote the loss as a NumPy scalar, which is data but needs these to be read back.
+# NumPy moved the function that rebuilds them; both names stand for the present one.
+_SCALAR: Callable[..., Any] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
+NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.float32)),
+]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds: a dictionary of these names.
+
+    Files of the published layout have the first four alone. Every value is a tensor, a number, a string, None, or a
+    dictionary or list of these, so that a file is read without running code.
+
+    Args:
+        epoch: epochs finished.
+        model_state_dict: the network's state; in a best checkpoint the one that was judged (the averaged weights,
+            where the recipe asks for an average).
+        optimizer_state_dict: the optimizer's state.
+        loss: mean training loss of the last epoch.
+        scheduler_state_dict: the schedule's state.
+        scaler_state_dict: the state of the fp16 gradient scaler.
+        ema_state_dict: the state of the averaged network.
+        random_states: what ``models.randomness.capture`` returns, by rank or not, as the trainer likes.
+        sampler_position: how far the sampler is.
+        recipe: the training recipe, JSON.
+        model_type: the family's name.
+        model_settings: the family's settings, JSON.
+        class_names: the names of the classes.
+        spec: the preprocessing specification, JSON.
+        spec_sha256: its hash.
+        dataset_sha256: hash of the sample index trained on.
+        metrics: what was measured on val.
+        git_sha: the code's commit.
+        member: the variant's name, such as ``high_recall``.
+        generation: such as ``v3``.
+    """
+
+    epoch: int
+    model_state_dict: dict[str, Tensor]
+    optimizer_state_dict: dict[str, Any] | None = None
+    loss: float | None = None
+    scheduler_state_dict: dict[str, Any] | None = None
+    scaler_state_dict: dict[str, Any] | None = None
+    ema_state_dict: dict[str, Any] | None = None
+    random_states: Any = None
+    sampler_position: Any = None
+    recipe: str | None = None
+    model_type: str | None = None
+    model_settings: str | None = None
+    class_names: list[str] | None = None
+    spec: str | None = None
+    spec_sha256: str | None = None
+    dataset_sha256: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    git_sha: str | None = None
+    member: str | None = None
+    generation: str | None = None
+
+
+CHECKPOINT_KEYS = tuple(entry.name for entry in fields(Checkpoint))
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network ready to judge, in evaluation mode, and what its checkpoint says of it."""
+
+    network: nn.Module
+    family: Family
+    model_settings: Settings
+    spec: PreprocessingSpec
+    member: str
+    generation: str
+    metrics: dict[str, Any]
+    checkpoint_sha256: str
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` to a temporary file, sync it and rename it to ``path``.
+
+    Raises:
+        StorageError: when it cannot be written, for example on a full disk; nothing is left behind, and a file that
+            was at ``path`` is still there.
+    """
+    content = {name: getattr(checkpoint, name) for name in CHECKPOINT_KEYS}
+    with atomic_write(path) as stream:
+        try:
+            torch.save(content, stream)
+        except RuntimeError as error:  # torch's writer hides the system's error
+            raise OSError(_first_line(error)) from error
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU, without running code that the file may carry.
+
+    Raises:
+        StorageError: when there is no file at ``path`` or it cannot be opened.
+        BadInputError: ``checkpoint-unreadable`` when the file is cut off or something else altogether;
+            ``checkpoint-unsafe`` when it holds objects other than data; ``checkpoint-incomplete`` when it is no
+            dictionary with ``epoch`` and ``model_state_dict``.
+    """
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise StorageError(f"no checkpoint at {path.absolute()}") from error
+    except OSError as error:
+        raise StorageError(f"checkpoint {path} cannot be opened: {error.strerror or error}") from error
+    except pickle.UnpicklingError as error:
+        if "Unsupported" not in str(error):
+            raise _unreadable(path, error) from error
+        raise BadInputError(
+            "checkpoint-unsafe",
+            f"{path} holds objects other than tensors, numbers and text, which could run code when loaded; it is "
+            "refused. Save it again with state dictionaries and plain values alone.",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise _unreadable(path, error) from error
+    return _checkpoint(content, path)
+
+
+def _checkpoint(content: object, path: Path) -> Checkpoint:
+    state = content.get("model_state_dict") if isinstance(content, dict) else None
+    if (
+        not isinstance(content, dict)
+        or not isinstance(state, dict)
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
+        or not isinstance(content.get("epoch"), int)
+    ):
+        raise BadInputError(
+            "checkpoint-incomplete", f"{path} is no checkpoint: it lacks a number `epoch` or tensors `model_state_dict`"
+        )
+    known = {name: content[name] for name in CHECKPOINT_KEYS if name in content}
+    if known.get("loss") is not None:
+        known["loss"] = float(known["loss"])
+    return Checkpoint(**known)
+
+
+def _unreadable(path: Path, error: BaseException) -> BadInputError:
+    return BadInputError(
+        "checkpoint-unreadable", f"{path} is cut off, damaged or no checkpoint at all ({_first_line(error)})"
+    )
+
+
+def load_state(network: nn.Module, state_dict: Mapping[str, Tensor], family: Family, *, strict: bool) -> list[str]:
+    """Load ``state_dict`` into ``network``, after the family's mapping of older layouts.
+
+    Args:
+        network: a network that ``family`` built.
+        state_dict: the state, in the present or a published layout.
+        family: the network's family.
+        strict: True: everything must match (resuming, judging). False: the keys under the family's ``replaceable``
+            prefixes may be absent, too many or of another shape (fine-tuning from a base); all others must match.
+
+    Returns:
+        A line for each key that did not match and why; empty when all did.
+
+    Raises:
+        MismatchError: listing what does not match and must; the network is unchanged.
+    """
+    given = family.adapt_state_dict({_unwrapped(key): value for key, value in state_dict.items()})
+    own = network.state_dict()
+    problems = {key: "not in the checkpoint; stays as it starts" for key in own if key not in given}
+    problems |= {key: "in the checkpoint, not in the network; not loaded" for key in given if key not in own}
+    problems |= {
+        key: f"shape {tuple(given[key].shape)} in the checkpoint, {tuple(own[key].shape)} in the network; not loaded"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    }
+    lines = [f"{key}: {problem}" for key, problem in problems.items()]
+    fatal = [
+        line
+        for key, line in zip(problems, lines, strict=True)
+        if strict or not key.startswith(family.replaceable or ("\0",))
+    ]
+    if fatal:
+        shown = "\n".join(f"  {line}" for line in fatal[:20])
+        more = f"\n  and {len(fatal) - 20} more" if len(fatal) > 20 else ""
+        raise MismatchError(
+            f"the checkpoint does not fit the {family.name} network that the recipe describes "
+            f"({len(fatal)} of {len(own)} keys differ); is the encoder or the gate another?\n{shown}{more}"
+        )
+    network.load_state_dict(own | {key: value for key, value in given.items() if key not in problems})
+    return lines
+
+
+def _unwrapped(key: str) -> str:
+    while key.startswith(WRAPPER_PREFIXES):
+        key = key.partition(".")[2]
+    return key
+
+
+def load_network(path: Path, *, device: str | torch.device = "cpu") -> LoadedNetwork:
+    """Build the network that a checkpoint describes and load its weights.
+
+    Raises:
+        StorageError, BadInputError: as ``read_checkpoint``.
+        MismatchError: when the checkpoint does not describe its network (the published layout does not), when
+            its specification is not what its hash says, or when its weights do not fit.
+        SettingsError: when its settings or its family are unknown to this version.
+    """
+    checkpoint = read_checkpoint(path)
+    described = (checkpoint.model_type, checkpoint.model_settings, checkpoint.spec, checkpoint.class_names)
+    if checkpoint.model_type is None or checkpoint.model_settings is None or checkpoint.spec is None:
+        raise MismatchError(
+            f"{path} does not say which network it holds ({sum(part is None for part in described)} of model_type, "
+            "model_settings, spec, class_names are missing), as checkpoints of the published layout do not; "
+            "use it as a base: python -m components.train --base"
+        )
+    spec = parse(PreprocessingSpec, checkpoint.spec, f"{path}: spec")
+    if checkpoint.spec_sha256 != spec.sha256:
+        raise MismatchError(
+            f"{path} says its specification has sha256 {checkpoint.spec_sha256}, it hashes to {spec.sha256}"
+        )
+    family = get_family(checkpoint.model_type)
+    if checkpoint.class_names != list(family.class_names):
+        raise MismatchError(
+            f"{path} was trained for the classes {checkpoint.class_names}, family {family.name} has "
+            f"{list(family.class_names)}"
+        )
+    settings = parse(family.settings, checkpoint.model_settings, f"{path}: model_settings")
+    network = family.build(settings, spec.input.channels, pretrained=False)
+    load_state(network, checkpoint.model_state_dict, family, strict=True)
+    return LoadedNetwork(
+        network=network.to(device).eval(),
+        family=family,
+        model_settings=settings,
+        spec=spec,
+        member=checkpoint.member or path.stem,
+        generation=checkpoint.generation or "",
+        metrics=checkpoint.metrics,
+        checkpoint_sha256=sha256_file(path),
+    )
+
+
+def checkpoint_name(member: str, generation: str) -> str:
+    """Return the file name of a member's best checkpoint, ``<member>_<generation>_best.pth``."""
+    return f"{member}_{generation}_best.pth"
+
+
+def find_base(folder: Path, member: str, generation: str) -> Path:
+    """Return the path of a member's best checkpoint in ``folder``.
+
+    Raises:
+        StorageError: when it is not there, saying which path was looked at and how to train it.
+    """
+    path = folder / checkpoint_name(member, generation)
+    if not path.is_file():
+        raise StorageError(
+            f"no base checkpoint at {path.absolute()}; train it with python -m components.train and a recipe with "
+            f"member {member} and generation {generation}, or copy a published {path.name} there"
+        )
+    return path
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
