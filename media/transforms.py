@@ -1,0 +1,266 @@
+"""Named augmentation policies; the only module that imports albumentations."""
+
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from media.errors import SettingsError, unknown_name
+from media.tiles import pad_to
+
+
+@contextmanager
+def _without_update_check() -> Iterator[None]:
+    """Keep albumentations from asking PyPI for a newer version while it is imported."""
+    name = "NO_ALBUMENTATIONS_UPDATE"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+with _without_update_check():
+    import albumentations as A  # noqa: N812 - its documented name
+    from scipy.special import ndtri
+
+Rgb = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+# How often a native crop of a forged picture is laid over forged pixels instead of anywhere.
+FORGED_CROP_PROBABILITY = 0.7
+
+
+@cache
+def _normal_quantiles() -> NDArray[np.float32]:
+    """Return 65,536 equally likely values of the standard normal distribution, float32, within ±4.4."""
+    return np.asarray(ndtri((np.arange(1 << 16) + 0.5) / (1 << 16)), dtype=np.float32)
+
+
+class GaussNoise(A.GaussNoise):  # type: ignore[misc]
+    """albumentations' Gaussian noise for uint8 pictures, drawn from the transform's own generator.
+
+    The original seeds OpenCV's generator, which the whole thread shares, with one of 65,536 seeds, and takes four times
+    as long. Here a 16-bit uniform number picks one of as many quantiles of the normal distribution.
+    """
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Draw ``noise_map``: int16 of the picture's shape, in grey levels."""
+        del data
+        std = 255 * self.py_random.uniform(*self.std_range)
+        levels = np.rint(std * _normal_quantiles()).astype(np.int16)
+        picks = self.random_generator.integers(0, 1 << 16, size=params["shape"], dtype=np.uint16)
+        return {"noise_map": levels[picks]}
+
+    def apply(self, img: Rgb, noise_map: NDArray[np.int16], **_: Any) -> Rgb:
+        """Add ``noise_map`` and clip."""
+        return np.asarray(cv2.add(img, noise_map, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
+class ImageCompression(A.ImageCompression):  # type: ignore[misc]
+    """albumentations' compression with the channels in their right order.
+
+    The original hands RGB to an encoder that expects BGR, so that luma weighs blue like red and the traces differ from
+    those of any real file.
+    """
+
+    def apply(self, img: Rgb, quality: int, image_type: str, **params: Any) -> Rgb:
+        """Compress and decode once."""
+        decoded = super().apply(cv2.cvtColor(img, cv2.COLOR_RGB2BGR), quality=quality, image_type=image_type, **params)
+        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _resized_crop(size: int) -> Any:
+    # NEAREST_EXACT takes the pixel nearest to the centre, as linear interpolation does; NEAREST is off by half a pixel.
+    return A.RandomResizedCrop(size=(size, size), scale=(0.7, 1.0), mask_interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _orientation() -> list[Any]:
+    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.RandomRotate90(p=0.5)]
+
+
+def _noise_or_blur() -> Any:
+    # A bare blur_limit=3 would mean kernels of 0 to 3 px to GaussianBlur, where 0 is up to 21 px.
+    noise = GaussNoise(std_range=(0.01, 0.05))
+    return A.OneOf([noise, A.GaussianBlur(blur_limit=(3, 3)), A.MedianBlur(blur_limit=(3, 3))], p=0.3)
+
+
+def _forgery(size: int) -> list[Any]:
+    colour = [
+        A.RandomBrightnessContrast(0.2, 0.2),
+        A.HueSaturationValue(10, 20, 20),
+        A.ColorJitter(0.2, 0.2, 0.2, 0.1),
+    ]
+    return [_resized_crop(size), *_orientation(), _noise_or_blur(), A.OneOf(colour, p=0.5)]
+
+
+def _compression(p: float) -> Any:
+    return A.OneOf([ImageCompression(kind, quality_range=(50, 95)) for kind in ("jpeg", "webp")], p=p)
+
+
+def _enhanced(size: int) -> list[Any]:
+    colour = [
+        A.RandomBrightnessContrast(0.4, 0.4),
+        A.HueSaturationValue(20, 40, 40),
+        A.ColorJitter(0.4, 0.4, 0.4, 0.15),
+    ]
+    interpolation = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
+    return [
+        _resized_crop(size),
+        *_orientation(),
+        _noise_or_blur(),
+        A.OneOf(colour, p=0.7),
+        A.Downscale(scale_range=(0.5, 0.9), interpolation_pair=interpolation, p=0.4),
+        A.Sequential([_compression(1.0), _compression(0.5), _compression(0.5)], p=0.7),
+    ]
+
+
+def _native(size: int) -> list[Any]:
+    del size  # the window has it already
+    colour = [A.RandomBrightnessContrast(0.1, 0.1), A.HueSaturationValue(5, 10, 10)]
+    return [*_orientation(), A.OneOf(colour, p=0.3), ImageCompression("jpeg", quality_range=(75, 98), p=0.3)]
+
+
+def _nothing(size: int) -> list[Any]:
+    del size
+    return []
+
+
+Window = Callable[[tuple[int, int], Mask | None, int, random.Random], tuple[int, int]]
+
+
+def _random_window(shape: tuple[int, int], mask: Mask | None, size: int, draw: random.Random) -> tuple[int, int]:
+    """Choose the top and left of a window, mostly one that holds a random forged pixel where there are any."""
+    height, width = shape
+    wanted = draw.random() < FORGED_CROP_PROBABILITY
+    rows = np.cumsum(np.count_nonzero(mask, axis=1)) if mask is not None and wanted else np.zeros(1, dtype=np.intp)
+    if mask is None or rows[-1] == 0:
+        return draw.randint(0, height - size), draw.randint(0, width - size)
+    row = int(np.searchsorted(rows, draw.randrange(int(rows[-1])), side="right"))
+    column = int(draw.choice(np.flatnonzero(mask[row])))
+    top, left = draw.randint(row - size + 1, row), draw.randint(column - size + 1, column)
+    return min(max(top, 0), height - size), min(max(left, 0), width - size)
+
+
+def _centre_window(shape: tuple[int, int], mask: Mask | None, size: int, draw: random.Random) -> tuple[int, int]:
+    del mask, draw
+    return (shape[0] - size) // 2, (shape[1] - size) // 2
+
+
+@dataclass(frozen=True)
+class _Definition:
+    steps: Callable[[int], list[Any]]
+    window: Window | None = None  # None where the first step crops by itself
+
+
+_DEFINITIONS = {
+    "forgery": _Definition(_forgery),
+    "enhanced": _Definition(_enhanced),
+    "native": _Definition(_native, _random_window),
+    "none": _Definition(_nothing, _centre_window),
+}
+POLICIES = tuple(_DEFINITIONS)
+
+
+def compose(name: str, size: int) -> Any:
+    """Return the ``albumentations.Compose`` of a policy's steps, without the window some policies cut first.
+
+    Raises:
+        SettingsError: for a name that is none of ``POLICIES``.
+    """
+    if name not in _DEFINITIONS:
+        raise unknown_name("augmentation policy", name, POLICIES)
+    return A.Compose(_DEFINITIONS[name].steps(size))
+
+
+class Policy:
+    """An augmentation: a pure function of picture, mask and seed, safe in threads and processes, and picklable.
+
+    It neither reads nor changes any global random state. Normalisation is no part of it: pictures stay uint8, and are
+    normalised with the input specification's mean and standard deviation on the device, by ``models.inputs.Normalize``.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        if size < 1:
+            raise SettingsError(f"augmentation size = {size}: allowed are sizes from 1 px")
+        compose(name, size)
+        self.name = name
+        self.size = size
+        self._window = _DEFINITIONS[name].window
+        self._thread = threading.local()  # albumentations keeps the state of a call in the object
+
+    def __reduce__(self) -> tuple[type["Policy"], tuple[str, int]]:
+        return (Policy, (self.name, self.size))
+
+    def __call__(self, rgb: Rgb, mask: Mask | None, seed: int) -> tuple[Rgb, Mask]:
+        """Augment one picture.
+
+        Args:
+            rgb: uint8 [H, W, 3], RGB; never changed in place.
+            mask: bool [H, W], or None for a picture with no forged pixel, which is faster than a mask of zeros and
+                gives the same result.
+            seed: not negative; equal seeds give equal results.
+
+        Returns:
+            uint8 [size, size, 3] and bool [size, size].
+        """
+        draw = random.Random(seed)
+        if self._window is not None:
+            rgb, mask = pad_to(rgb, self.size), None if mask is None else pad_to(mask, self.size)
+            top, left = self._window((rgb.shape[0], rgb.shape[1]), mask, self.size, draw)
+            window = np.s_[top : top + self.size, left : left + self.size]
+            rgb, mask = rgb[window], None if mask is None else mask[window]
+        steps = getattr(self._thread, "steps", None)
+        if steps is None:
+            steps = self._thread.steps = compose(self.name, self.size)
+        # set_random_seed would start every step at the same number, so that a picture is flipped both ways or neither.
+        steps.set_random_state(np.random.default_rng(seed), draw)
+        given = {"image": np.ascontiguousarray(rgb)}
+        if mask is not None:
+            given["mask"] = np.ascontiguousarray(mask).view(np.uint8)
+        result = steps(**given)
+        if mask is None:
+            return result["image"], np.zeros((self.size, self.size), dtype=np.bool_)
+        return result["image"], result["mask"].astype(np.bool_)
+
+
+def policy(name: str, size: int = 512) -> Policy:
+    """Return an augmentation policy.
+
+    ``forgery``: RandomResizedCrop to ``size`` (scale 0.7 to 1), horizontal and vertical flip and RandomRotate90 (p 0.5
+    each), one of Gaussian noise (std 0.01 to 0.05), Gaussian blur and median blur (kernel 3 px) with p 0.3, one of
+    brightness and contrast (0.2, 0.2), hue, saturation and value (10, 20, 20) and colour jitter (0.2, 0.2, 0.2, 0.1)
+    with p 0.5. ImageNet normalisation, its last step, happens on the device.
+
+    ``enhanced``: the same with colour changes twice as strong and p 0.7, scaling down to 0.5 to 0.9 and up again (p
+    0.4), and one to three compressions as JPEG or WebP of random quality 50 to 95 (p 0.7).
+
+    ``native``: a window of ``size`` px at the picture's own resolution, so that no trace is resampled; in a forged
+    picture, with probability 0.7, one that holds forged pixels. Then flips and rotation as above, mild colour changes
+    (p 0.3), and one JPEG compression of quality 75 to 98 (p 0.3).
+
+    ``none``: the window in the middle, and nothing else.
+
+    A window larger than the picture is filled by reflection. A random crop of a forged picture may hold no forged
+    pixel; its mask says so.
+
+    Args:
+        name: one of ``POLICIES``.
+        size: side of the result, px.
+
+    Raises:
+        SettingsError: for an unknown name or a size below 1.
+    """
+    return Policy(name, size)
