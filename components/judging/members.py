@@ -1,0 +1,75 @@
+"""Loading trained models to judge with."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from components.judging.predict import Member
+from media.errors import BadInputError, MismatchError
+from media.index import SampleIndex
+from media.spec import require_same_extraction
+from models.checkpoint import LoadedNetwork, load_network
+
+MODEL_FILE = "model.json"
+SEGMENTATION = "segmentation"
+
+
+def find_checkpoint(model: Path) -> tuple[Path, str | None]:
+    """Return the checkpoint of a model and the hash it should have.
+
+    Args:
+        model: a folder that the training step wrote, or a checkpoint file.
+
+    Raises:
+        BadInputError: ``not-a-model`` when it is neither.
+    """
+    if model.is_file():
+        return model, None
+    try:
+        described = json.loads((model / MODEL_FILE).read_text(encoding="utf-8"))
+        return model / str(described["checkpoint"]), str(described["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(
+            "not-a-model",
+            f"{model} is no model ({error}); give a checkpoint or a folder written by python -m components.train",
+        ) from error
+
+
+def load_model(model: Path, device: torch.device | str) -> LoadedNetwork:
+    """Load the network of a model folder or checkpoint file onto a device, in eval mode.
+
+    Raises:
+        BadInputError: ``not-a-model``, or the checkpoint cannot be read.
+        MismatchError: when the checkpoint is not the one that ``model.json`` describes.
+    """
+    path, expected = find_checkpoint(model)
+    loaded = load_network(path, device=device)
+    if expected is not None and loaded.checkpoint_sha256 != expected:
+        raise MismatchError(
+            f"{path} has sha256 {loaded.checkpoint_sha256}, {MODEL_FILE} beside it says {expected}; train it again"
+        )
+    return loaded
+
+
+def load_member(model: Path, device: torch.device | str, *, index: SampleIndex | None = None) -> Member:
+    """Load a segmentation model as a member called by its variant's name.
+
+    Args:
+        model: a folder that the training step wrote, or a checkpoint file.
+        device: where to put the network.
+        index: when given, the model must have been trained on equally extracted pixels.
+
+    Raises:
+        BadInputError: as ``load_model``; ``wrong-task`` when the model does not mark regions.
+        MismatchError: as ``load_model``; when model and index differ in how pixels were extracted.
+    """
+    loaded = load_model(model, device)
+    if loaded.family.task != SEGMENTATION:
+        raise BadInputError(
+            "wrong-task",
+            f"{model} is of family {loaded.family.name} (task {loaded.family.task}), which marks no regions",
+        )
+    if index is not None:
+        require_same_extraction(loaded.spec, f"model {loaded.member}", index.spec, "the index")
+    return Member(loaded.member, loaded.network, loaded.spec.input)
