@@ -22,24 +22,28 @@ def _etag(status: os.stat_result) -> str:
 
 
 class FileStore:
-    """Files under one folder. Symbolic links are followed, since data sets are often assembled from them."""
+    """Files under one folder. Symbolic links are followed, since data sets are often assembled from them.
+
+    Attributes:
+        root: the folder, absolute.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._root = Path(os.path.abspath(root))  # noqa: PTH100  (resolve() would follow the root's own links)
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100  (resolve() would follow the root's own links)
 
     @property
     def uri(self) -> str:
         """The folder as ``file:///…``."""
-        return "file://" + quote(str(self._root)).rstrip("/")
+        return "file://" + quote(str(self.root)).rstrip("/")
 
     def path(self, key: str) -> Path:
         """Return where an object lies (or would lie) on this machine."""
-        return self._root / check_key(self.uri, key)
+        return self.root / check_key(self.uri, key)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See ``Store.list``; one folder's names are held in memory at a time (and those of its parents)."""
         folder = prefix.rpartition("/")[0]
-        start = self.path(folder) if folder else self._root
+        start = self.path(folder) if folder else self.root
         if start.is_dir():
             yield from self._walk(start, f"{folder}/" if folder else "", prefix, frozenset())
 
