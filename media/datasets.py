@@ -1,0 +1,156 @@
+"""The samples of an index as a map-style PyTorch data set; the only module of this package that imports torch."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypedDict
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate, get_worker_info
+
+from media.errors import BadInputError, MismatchError
+from media.index import SampleIndex
+from media.inputs import network_planes
+from media.pictures import decode_mask_png, decode_picture
+from media.shards import ShardReader
+from media.spec import InputSpec
+from media.transforms import policy
+
+
+class Sample(TypedDict):
+    """One augmented crop.
+
+    Attributes:
+        image: uint8 [C, S, S], 0..255; channels are last in memory.
+        mask: uint8 [1, S, S], 1 where forged.
+        label: 1 when the *picture* is manipulated; its crop may hold no forged pixel all the same: the mask says so.
+        row: of the index.
+        sample_id: of the index.
+    """
+
+    image: Tensor
+    mask: Tensor
+    label: int
+    row: int
+    sample_id: str
+
+
+def _read(
+    reader: ShardReader, shard: str, picture: tuple[int, int], mask: tuple[int, int] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """Read and decode a picture and, where there is one, its mask, each given by offset and size in a shard."""
+    rgb = decode_picture(reader.read(shard, *picture))
+    if mask is None:
+        return rgb, None
+    forged = decode_mask_png(reader.read(shard, *mask))
+    if forged.shape != rgb.shape[:2]:
+        raise BadInputError(
+            "mask-size",
+            f"the picture has {rgb.shape[1]}×{rgb.shape[0]} px, its mask {forged.shape[1]}×{forged.shape[0]}",
+        )
+    return rgb, forged
+
+
+def load_sample(row: Mapping[str, Any], reader: ShardReader) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read a whole picture and its mask at their own resolution.
+
+    Args:
+        row: of an index, as ``SampleIndex.rows`` gives it.
+        reader: of the index's shards.
+
+    Returns:
+        uint8 [H, W, 3] RGB and bool [H, W]; where the index has no mask, nothing is forged.
+
+    Raises:
+        BadInputError: when the stored bytes do not decode, or picture and mask differ in size (``mask-size``).
+        MismatchError: when the index does not belong to the shards.
+    """
+    mask = None if row["mask_offset"] is None else (row["mask_offset"], row["mask_size"])
+    rgb, forged = _read(reader, row["shard"], (row["offset"], row["size"]), mask)
+    return rgb, np.zeros(rgb.shape[:2], dtype=np.bool_) if forged is None else forged
+
+
+@cache
+def _use_one_thread() -> None:
+    """Give a loader's worker one OpenCV thread, as PyTorch does with its own: the workers are the parallelism."""
+    cv2.setNumThreads(1)
+
+
+class PictureDataset(Dataset[Sample]):
+    """Augmented crops of an index's pictures.
+
+    Items are asked for by (row, seed) pairs, which the sampler draws: so what an item holds does not depend on which
+    process loads it, or on what was loaded before. Picklable; needs no ``worker_init_fn``.
+
+    Args:
+        index: the rows; a row of the data set is a row of this index.
+        reader: of the shards that the index points into.
+        policy_name: an augmentation policy of ``media.transforms``.
+        input_spec: its ``size`` is the side of the crops, and with ``ela`` the crop's error levels are stacked on it.
+
+    Raises:
+        SettingsError: for an unknown policy.
+    """
+
+    def __init__(self, index: SampleIndex, reader: ShardReader, policy_name: str, input_spec: InputSpec) -> None:
+        self._reader = reader
+        self._policy = policy(policy_name, input_spec.size)
+        self._input = input_spec
+        # Plain arrays: they are shared between forked workers, where Python objects would be copied page by page as
+        # their reference counts change, and they pickle at once.
+        self._label = index.column("label").astype(np.int64)
+        self._sample_id = index.column("sample_id").astype("S")
+        self._shards, self._shard = np.unique(index.column("shard").astype("S"), return_inverse=True)
+        spans = [index.table.column(name) for name in ("offset", "size", "mask_offset", "mask_size")]
+        self._spans = np.stack([span.fill_null(-1).to_numpy() for span in spans], axis=1)
+
+    def __len__(self) -> int:
+        return len(self._label)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Load and augment one sample.
+
+        Args:
+            key: row of the index, and a seed that is not negative.
+
+        Raises:
+            MismatchError: when the sample cannot be read; the message names it.
+        """
+        if get_worker_info() is not None:
+            _use_one_thread()
+        row, seed = key
+        sample_id = self._sample_id[row].decode()
+        offset, size, mask_offset, mask_size = self._spans[row].tolist()
+        mask_span = None if mask_offset < 0 else (mask_offset, mask_size)
+        try:
+            rgb, forged = _read(self._reader, self._shards[self._shard[row]].decode(), (offset, size), mask_span)
+        except (BadInputError, MismatchError) as error:
+            # A worker's error is rebuilt from its message alone, so it must be one that takes nothing else.
+            raise MismatchError(f"sample {sample_id} cannot be read ({error}); extract its data set again") from error
+        crop, mask = self._policy(rgb, forged, seed)
+        planes = np.ascontiguousarray(network_planes(crop, self._input))
+        return {
+            "image": torch.from_numpy(planes).permute(2, 0, 1),
+            "mask": torch.from_numpy(mask.view(np.uint8))[None],
+            "label": int(self._label[row]),
+            "row": row,
+            "sample_id": sample_id,
+        }
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Stack samples into a batch.
+
+    Returns:
+        ``image`` uint8 [B, C, S, S] in channels-last memory, which is how pictures are decoded and how convolutions
+        like them, so that nothing is transposed on the way; ``mask`` uint8 [B, 1, S, S]; ``label`` and ``row`` int64
+        [B]; ``sample_id`` a list of B strings.
+    """
+    batch: dict[str, Any] = default_collate(
+        [{**sample, "image": sample["image"].permute(1, 2, 0)} for sample in samples]
+    )
+    batch["image"] = batch["image"].permute(0, 3, 1, 2)
+    return batch
