@@ -1,0 +1,217 @@
+"""What every family's network must do; a new family adds a subclass with its input and batch."""
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from media.spec import ElaSpec, InputSpec
+from models.checkpoint import load_state
+from models.inputs import Normalize
+from models.parameters import count_parameters
+from models.registry import family_names, get_family
+
+SIZE = 64
+PARITY = 1e-4  # largest difference of logits between eager and an exported graph
+
+
+class FamilyContract:
+    """Subclasses set ``family``, ``settings`` and ``channels``; the networks have random weights."""
+
+    family: ClassVar[str]
+    settings: ClassVar[dict[str, Any]]
+    channels: ClassVar[int] = 3
+
+    @pytest.fixture(scope="class")
+    def built(self) -> nn.Module:
+        torch.manual_seed(0)
+        family = get_family(self.family)
+        return family.build(family.settings(**self.settings), self.channels)
+
+    @pytest.fixture
+    def network(self, built: nn.Module) -> nn.Module:
+        torch.manual_seed(1)
+        return copy.deepcopy(built)
+
+    def inputs(self, batch: int) -> Tensor:
+        return torch.randn(batch, self.channels, SIZE, SIZE, generator=torch.Generator().manual_seed(batch))
+
+    def batch(self, batch: int) -> dict[str, Tensor]:
+        mask = torch.zeros(batch, 1, SIZE, SIZE, dtype=torch.uint8)
+        mask[0, :, 8:24, 8:24] = 1
+        return {"mask": mask, "label": mask.flatten(1).amax(1).long()}
+
+    def output_shape(self, batch: int) -> tuple[int, ...]:
+        family = get_family(self.family)
+        if family.task == "segmentation":
+            return (batch, 1, SIZE, SIZE)
+        classes = len(family.class_names)
+        return (batch, classes if classes > 2 else 1)
+
+    def loss(self, network: nn.Module, batch: int) -> dict[str, Tensor]:
+        family = get_family(self.family)
+        terms = family.build_loss(family.loss_settings())(network(self.inputs(batch)), self.batch(batch))
+        assert isinstance(terms, dict)
+        return terms
+
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_evaluation_gives_finite_float_logits_of_the_task(self, network: nn.Module, batch: int) -> None:
+        with torch.no_grad():
+            output = network.eval()(self.inputs(batch))
+        assert output.shape == self.output_shape(batch)
+        assert output.dtype == torch.float32
+        assert output.isfinite().all()
+
+    def test_a_sample_is_judged_alike_whatever_else_is_in_the_batch(self, network: nn.Module) -> None:
+        network.eval()
+        inputs = self.inputs(3)
+        with torch.no_grad():
+            torch.testing.assert_close(network(inputs)[1:2], network(inputs[1:2]), rtol=1e-4, atol=1e-4)
+
+    def test_evaluation_is_deterministic_and_leaves_the_state_alone(self, network: nn.Module) -> None:
+        network.eval()
+        before = copy.deepcopy(network.state_dict())
+        with torch.no_grad():
+            first, second = network(self.inputs(2)), network(self.inputs(2))
+        assert torch.equal(first, second)
+        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+    @pytest.mark.parametrize("batch", [1, 2, 3])
+    def test_a_training_step_works_at_every_batch_size(self, network: nn.Module, batch: int) -> None:
+        terms = self.loss(network.train(), batch)
+        assert all(term.ndim == 0 and term.dtype == torch.float32 and term.isfinite() for term in terms.values())
+        terms["loss"].backward()
+
+    def test_every_trainable_parameter_learns(self, network: nn.Module) -> None:
+        network.train()
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+        moved = set()
+        for _ in range(2):  # a gate that starts closed passes gradient to its inside only after one step
+            optimizer.zero_grad()
+            self.loss(network, 4)["loss"].backward()
+            for name, parameter in network.named_parameters():
+                if parameter.requires_grad:
+                    assert parameter.grad is not None, name
+                    assert parameter.grad.isfinite().all(), name
+                    if parameter.grad.any():
+                        moved.add(name)
+            optimizer.step()
+        assert moved == {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+    def test_parameters_that_are_not_trainable_do_not_matter(self, network: nn.Module) -> None:
+        network.eval()
+        with torch.no_grad():
+            before = network(self.inputs(1))
+            for parameter in network.parameters():
+                if not parameter.requires_grad:
+                    parameter.add_(1)
+            assert torch.equal(network(self.inputs(1)), before)
+
+    def test_training_under_autocast_keeps_the_loss_in_float32(self, network: nn.Module) -> None:
+        network.train()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            terms = self.loss(network, 2)
+        assert {term.dtype for term in terms.values()} == {torch.float32}
+        terms["loss"].backward()
+        assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+    def test_the_state_round_trips_into_a_fresh_network(self, network: nn.Module) -> None:
+        family = get_family(self.family)
+        other = family.build(family.settings(**self.settings), self.channels, pretrained=False)
+        assert load_state(other, network.state_dict(), family, strict=True) == []
+        with torch.no_grad():
+            assert torch.equal(other.eval()(self.inputs(2)), network.eval()(self.inputs(2)))
+
+    def test_channels_last_gives_the_same_output(self, network: nn.Module) -> None:
+        network.eval()
+        with torch.no_grad():
+            expected = network(self.inputs(2))
+            inputs = self.inputs(2).contiguous(memory_format=torch.channels_last)
+            output = network.to(memory_format=torch.channels_last)(inputs)
+        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("form", ["torchscript", "onnx"])
+    def test_an_exported_graph_agrees_at_two_batch_sizes(self, network: nn.Module, form: str) -> None:
+        spec = InputSpec(ela=ElaSpec() if self.channels == 6 else None)
+        whole = nn.Sequential(Normalize.from_spec(spec), network).eval()
+        run = {"torchscript": run_torchscript, "onnx": run_onnx}[form](whole, self.pixels(2))
+        for batch in (1, 5):
+            with torch.no_grad():
+                expected = whole(self.pixels(batch))
+            assert np.abs(run(self.pixels(batch)) - expected.numpy()).max() < PARITY
+
+    def pixels(self, batch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(batch)
+        return torch.randint(256, (batch, self.channels, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+
+    def test_parameters_are_counted(self, network: nn.Module) -> None:
+        count = count_parameters(network)
+        assert count.total == sum(p.numel() for p in network.parameters())
+        assert 0 < count.trainable <= count.total
+
+
+def run_torchscript(network: nn.Module, example: Tensor) -> Callable[[Tensor], Any]:
+    traced = torch.jit.trace(network, example)
+    return lambda pixels: traced(pixels).detach().numpy()
+
+
+def run_onnx(network: nn.Module, example: Tensor) -> Callable[[Tensor], Any]:
+    file = io.BytesIO()
+    torch.onnx.export(
+        network, (example,), file, input_names=["pixels"], dynamic_axes={"pixels": {0: "batch"}}, dynamo=False
+    )
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(None, {"pixels": pixels.numpy()})[0]
+
+
+class AttentionFPNContract(FamilyContract):
+    family = "forgery"
+    settings: ClassVar[dict[str, Any]] = {
+        "encoder": "tu-tf_efficientnet_lite0",
+        "weights": "random",
+        "pyramid_channels": 64,
+        "segmentation_channels": 32,
+    }
+
+
+class TestLogitGate(AttentionFPNContract):
+    settings: ClassVar[dict[str, Any]] = AttentionFPNContract.settings | {"gate": "logit"}
+
+
+class TestLogitGateWithErrorLevels(TestLogitGate):
+    channels = 6
+
+
+class TestFeatureGate(AttentionFPNContract):
+    settings: ClassVar[dict[str, Any]] = AttentionFPNContract.settings | {"gate": "features"}
+
+
+class TestFeatureGateWithErrorLevels(TestFeatureGate):
+    channels = 6
+
+
+class TestNoGate(AttentionFPNContract):
+    settings: ClassVar[dict[str, Any]] = AttentionFPNContract.settings | {"gate": "none"}
+
+
+class TestNoGateWithErrorLevels(TestNoGate):
+    channels = 6
+
+
+class TestPublishedNetwork(FamilyContract):
+    family = "forgery"
+    settings: ClassVar[dict[str, Any]] = {"weights": "random"}
+
+
+def test_every_family_is_held_to_the_contract() -> None:
+    def subclasses(kind: type[FamilyContract]) -> list[type[FamilyContract]]:
+        return [kind, *(deeper for child in kind.__subclasses__() for deeper in subclasses(child))]
+
+    tested = {kind.family for kind in subclasses(FamilyContract) if kind.__name__.startswith("Test")}
+    assert tested == set(family_names())
