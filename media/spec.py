@@ -27,7 +27,7 @@ class ExtractionSpec(Settings):
     ``frames`` is ``still`` for photographs. The fields about faces stay None where no face is cut out.
     """
 
-    decoder: Literal["opencv"] = "opencv"
+    decoder: Literal["pillow"] = "pillow"
     frames: Literal["still"] = "still"
     detector: DetectorSpec | None = None
     crop_margin: float | None = Field(default=None, gt=0)

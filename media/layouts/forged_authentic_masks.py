@@ -1,0 +1,56 @@
+"""``forged-authentic-masks``: two folders of pictures, and masks by id.
+
+    train_images/forged/<id>.png   train_images/authentic/<id>.png   train_masks/<id>.npy
+
+A forged and an authentic picture of the same id are twins: they come into one group.
+"""
+
+from collections.abc import Iterator
+
+from media.layouts.base import (
+    AUTHENTIC,
+    FORGED,
+    PICTURE_EXTENSIONS,
+    Entry,
+    Masks,
+    Rejection,
+    blob,
+    extension,
+    listing,
+    stem,
+    unexpected_place,
+    unknown_extension,
+)
+from media.storage import ObjectInfo, Store
+
+NAME = "forged-authentic-masks"
+EXPECTED = "train_images/forged/, train_images/authentic/ and train_masks/"
+
+_PICTURES = "train_images/"
+_MASKS = "train_masks/"
+
+
+def entries(store: Store) -> Iterator[Entry | Rejection]:
+    """Yield every entry of the layout at the store's root, and a rejection for everything else that lies there."""
+    masks = Masks()
+    yield from masks.read(store, _MASKS)
+    for info in listing(store):
+        if isinstance(info, Rejection):
+            yield info
+        elif not info.key.startswith(_MASKS):
+            yield _entry(info, masks)
+    yield from masks.without_picture()
+
+
+def _entry(info: ObjectInfo, masks: Masks) -> Entry | Rejection:
+    name = info.key.removeprefix(_PICTURES)  # forged/<id>.png
+    method, _, file = name.partition("/")
+    if name == info.key or method not in (FORGED, AUTHENTIC) or not file:
+        return unexpected_place(info.key, EXPECTED)
+    if extension(file) not in PICTURE_EXTENSIONS:
+        return unknown_extension(info.key, "picture")
+    links = (f"id:{stem(file)}",)
+    if method == AUTHENTIC:
+        return Entry(name, blob(info), None, 0, AUTHENTIC, links)
+    mask = masks.of(info, stem(file))
+    return mask if isinstance(mask, Rejection) else Entry(name, blob(info), mask, 1, FORGED, links)
