@@ -11,7 +11,9 @@ from media.errors import BadInputError
 from media.index import SampleIndex
 
 
-def sample_weights(train: SampleIndex, hard_negatives: frozenset[str], settings: SamplingSettings) -> NDArray[np.float64]:
+def sample_weights(
+    train: SampleIndex, hard_negatives: frozenset[str], settings: SamplingSettings
+) -> NDArray[np.float64]:
     """Return the weight of every row of the train split.
 
     Args:
@@ -36,7 +38,9 @@ def sample_weights(train: SampleIndex, hard_negatives: frozenset[str], settings:
     return weights
 
 
-def draw(weights: NDArray[np.float64], seed: int, epoch: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def draw(
+    weights: NDArray[np.float64], seed: int, epoch: int, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draw an epoch's rows, and a seed for the augmentation of each.
 
     Args:

@@ -1,0 +1,67 @@
+"""Starting from another run's weights."""
+
+from pathlib import Path
+
+from torch import nn
+
+from components.train.recipe import TrainRecipe
+from media.errors import MismatchError, SettingsError
+from media.settings import parse
+from media.spec import PreprocessingSpec, require_same_extraction
+from models.checkpoint import checkpoint_name, find_base, load_state, read_checkpoint
+from models.family import Family
+
+
+def find_base_checkpoint(base: Path | None, recipe: TrainRecipe) -> Path | None:
+    """Return the checkpoint to start from, None where the recipe's own starting weights are meant.
+
+    Args:
+        base: a checkpoint file, a folder that holds ``<member>_<base_generation>_best.pth``, or None.
+        recipe: the run's.
+
+    Raises:
+        SettingsError: when the recipe's generation is fine-tuned from another and there is no base.
+        StorageError: when the checkpoint is not there; the message says where it was looked for and how to train it.
+    """
+    if base is None:
+        if recipe.generation != recipe.base_generation:
+            name = checkpoint_name(recipe.member, recipe.base_generation)
+            raise SettingsError(
+                f"generation {recipe.generation} of {recipe.member} is fine-tuned from {recipe.base_generation}: give "
+                f"--base the folder that holds {name}, or train it first with generation: {recipe.base_generation}"
+            )
+        return None
+    return base if base.is_file() else find_base(base, recipe.member, recipe.base_generation)
+
+
+def load_base(network: nn.Module, path: Path, family: Family, spec: PreprocessingSpec, dataset: Path) -> list[str]:
+    """Load a base checkpoint's weights into ``network``.
+
+    Args:
+        network: changed in place.
+        path: the checkpoint; one of the published layout says nothing of its specification and is taken as it is.
+        family: the network's.
+        spec: extraction and input of this run.
+        dataset: of this run, for messages.
+
+    Returns:
+        A line for each key that was not loaded, and why.
+
+    Raises:
+        MismatchError: when weights, stored pixels or normalisation do not fit.
+        BadInputError: when the file is no checkpoint.
+    """
+    checkpoint = read_checkpoint(path)
+    if checkpoint.model_type not in (None, family.name):
+        raise MismatchError(f"{path} is of family {checkpoint.model_type}, the recipe is of {family.name}")
+    if checkpoint.spec is not None:
+        before = parse(PreprocessingSpec, checkpoint.spec, f"{path}: spec")
+        require_same_extraction(before, str(path), spec, str(dataset))
+        for key in ("mean", "std", "ela", "channel_order"):
+            there, here = getattr(before.input, key), getattr(spec.input, key)
+            if there != here:
+                raise MismatchError(
+                    f"{path} was trained with input.{key} = {there}, the recipe has {here}: its weights would see "
+                    "another kind of input; make them equal"
+                )
+    return load_state(network, checkpoint.model_state_dict, family, strict=False)

@@ -1,0 +1,42 @@
+"""The machine a run finds: its device, its seeds, and how strict it is about determinism."""
+
+import os
+import random
+
+import numpy as np
+import torch
+
+from components.train.recipe import TrainRecipe
+from media.errors import SettingsError
+
+
+def choose_device(wanted: str, local_rank: int) -> torch.device:
+    """Return the device of this process.
+
+    Args:
+        wanted: a recipe's ``device``; ``auto`` is a GPU where there is one.
+        local_rank: this process among those of the machine; the GPU of that number is its own.
+
+    Raises:
+        SettingsError: when a GPU is asked for, or needed by this process, and there is none.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cpu" or (wanted == "auto" and count == 0):
+        return torch.device("cpu")
+    if local_rank >= count:
+        raise SettingsError(f"device = {wanted!r}: process {local_rank + 1} finds {count} GPU(s); lower processes")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+def prepare(recipe: TrainRecipe, rank: int) -> None:
+    """Seed all generators, differently on every rank, and set what the recipe says of determinism."""
+    seed = int(np.random.SeedSequence((recipe.seed, rank)).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(recipe.deterministic)
+    # Autotuning picks kernels by their speed, which is not the same twice.
+    torch.backends.cudnn.benchmark = not recipe.deterministic
+    if recipe.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it

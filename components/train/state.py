@@ -1,0 +1,158 @@
+"""Where a run's progress lies, so that a later start goes on from it: a folder or a prefix of a bucket."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.train.recipe import differing_keys
+from media.errors import MismatchError
+from media.files import is_temporary
+from media.storage import join, open_store
+from media.storage.local import FileStore
+from models.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+
+MANIFEST = "run.json"
+FINISHED = "finished.json"
+BEST = "best.pth"
+STEPS = "steps/"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a run was started with; a later start with the same state must agree.
+
+    Attributes:
+        recipe: the training recipe as JSON values.
+        inputs: by name (``dataset``, ``base``, ``hard_negatives``) the SHA-256 of each input's content, "" for none.
+        places: by name where each input lay, for messages alone.
+        threads: threads a CPU sums with. Another number is allowed, but may change the last bits.
+    """
+
+    recipe: dict[str, Any]
+    inputs: dict[str, str]
+    places: dict[str, str]
+    threads: int
+
+
+class RunState:
+    """The checkpoints of one run.
+
+    ``run.json`` says what it was started with, ``steps/`` holds the last step checkpoints, ``best.pth`` the best
+    epoch's, and ``finished.json`` appears when all is done. Every file appears whole or not at all.
+    """
+
+    def __init__(self, uri: str, name: str, keep_last: int) -> None:
+        """Set up the state; nothing is contacted yet.
+
+        Args:
+            uri: a folder or ``s3://`` prefix, which several runs may share.
+            name: the run's own place in it.
+            keep_last: step checkpoints kept.
+        """
+        self.uri = join(uri, name)
+        self._store = open_store(self.uri)
+        self._keep_last = keep_last
+
+    def claim(self, manifest: Manifest) -> str:
+        """Check that earlier checkpoints are of the same run, or note what this run is.
+
+        What a killed process left half written is removed.
+
+        Returns:
+            A warning for a person, or "".
+
+        Raises:
+            MismatchError: when recipe or inputs differ, naming both sides.
+        """
+        self._sweep()
+        if self._store.head(MANIFEST) is None:
+            self._store.write(MANIFEST, json.dumps(vars(manifest), indent=2, sort_keys=True).encode())
+            return ""
+        earlier = Manifest(**json.loads(self._store.read(MANIFEST)))
+        differences = [
+            f"recipe key {key}: {there!r} there, {here!r} here"
+            for key, (there, here) in differing_keys(earlier.recipe, manifest.recipe).items()
+        ]
+        differences += [
+            f"{name}: {earlier.places[name] or 'none'} (sha256 {there[:12]}) there, "
+            f"{manifest.places[name] or 'none'} (sha256 {manifest.inputs[name][:12]}) here"
+            for name, there in earlier.inputs.items()
+            if there != manifest.inputs[name]
+        ]
+        if differences:
+            lines = "\n".join(f"  {line}" for line in differences)
+            raise MismatchError(
+                f"the checkpoints in {self.uri} are of a run that was started differently:\n{lines}\n"
+                f"go on with what it was started with, give another state, or delete {self.uri}"
+            )
+        if earlier.threads != manifest.threads:
+            return (
+                f"the run began with {earlier.threads} CPU thread(s) and goes on with {manifest.threads}: "
+                "the last bits of sums may differ (set OMP_NUM_THREADS)"
+            )
+        return ""
+
+    def latest(self) -> Checkpoint | None:
+        """Return the last step checkpoint, None where there is none."""
+        keys = self._steps()
+        if not keys:
+            return None
+        with self._local(keys[-1]) as path:
+            return read_checkpoint(path)
+
+    def save_step(self, step: int, checkpoint: Checkpoint) -> None:
+        """Write a step checkpoint, then remove those beyond the last few."""
+        self._save(f"{STEPS}{step:09d}.pth", checkpoint)
+        for key in self._steps()[: -self._keep_last]:
+            self._store.delete(key)
+
+    def save_best(self, checkpoint: Checkpoint) -> None:
+        """Write the best checkpoint over an earlier one."""
+        self._save(BEST, checkpoint)
+
+    def fetch_best(self, path: Path) -> None:
+        """Copy the best checkpoint to ``path``."""
+        self._store.download(BEST, path)
+
+    def finish(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Note that the run is done, with the lines of its log."""
+        self._store.write(FINISHED, json.dumps(lines).encode())
+
+    def finished(self) -> list[dict[str, Any]] | None:
+        """Return the log of a run that is done, None while it is not."""
+        if self._store.head(FINISHED) is None:
+            return None
+        return list(json.loads(self._store.read(FINISHED)))
+
+    def _sweep(self) -> None:
+        if isinstance(self._store, FileStore):
+            root = self._store.path(BEST).parent
+            for path in [*root.glob(".*"), *root.glob(f"{STEPS}.*")]:
+                if is_temporary(path.name):
+                    path.unlink()
+
+    def _steps(self) -> list[str]:
+        return sorted(info.key for info in self._store.list(STEPS) if info.key.endswith(".pth"))
+
+    def _save(self, key: str, checkpoint: Checkpoint) -> None:
+        if isinstance(self._store, FileStore):
+            save_checkpoint(self._store.path(key), checkpoint)
+            return
+        with tempfile.TemporaryDirectory(prefix="veriframe-state-") as folder:
+            path = Path(folder) / "checkpoint.pth"
+            save_checkpoint(path, checkpoint)
+            self._store.upload(path, key)
+
+    @contextmanager
+    def _local(self, key: str) -> Iterator[Path]:
+        if isinstance(self._store, FileStore):
+            yield self._store.path(key)
+            return
+        with tempfile.TemporaryDirectory(prefix="veriframe-state-") as folder:
+            path = Path(folder) / "checkpoint.pth"
+            self._store.download(key, path)
+            yield path

@@ -1,0 +1,275 @@
+"""The training step: from a sample index and a recipe to a model artifact."""
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from components.judging.validate import validate
+from components.revision import git_sha
+from components.train.artifact import LOG_FILE, TrainSummary, read_summary, write_artifact
+from components.train.base import find_base_checkpoint, load_base
+from components.train.distributed import Processes, join, launch, must_launch
+from components.train.environment import prepare
+from components.train.hard_negatives import read_hard_negatives
+from components.train.log import EpochLog
+from components.train.loop import Parts, Trainer
+from components.train.precision import choose_precision
+from components.train.recipe import TrainRecipe
+from components.train.sampling import EpochBatches, sample_weights, steps_per_epoch
+from components.train.state import Manifest, RunState
+from components.train.termination import Termination
+from media.datasets import PictureDataset, collate
+from media.files import sha256_file
+from media.index import read_index
+from media.settings import validate as validate_settings
+from media.shards import ShardReader
+from media.spec import PreprocessingSpec
+from models.checkpoint import Checkpoint
+from models.inputs import Normalize
+from models.registry import get_family
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is started with.
+
+    Attributes:
+        dataset: the sample index folder.
+        base: a checkpoint to start from, or a folder that holds it.
+        hard_negatives: an index folder or a list of ids.
+        cache: folder for shards that are fetched.
+    """
+
+    dataset: Path
+    base: Path | None = None
+    hard_negatives: Path | None = None
+    cache: Path | None = None
+
+
+def train(
+    dataset: Path,
+    output: Path,
+    recipe: TrainRecipe,
+    *,
+    base: Path | None = None,
+    hard_negatives: Path | None = None,
+    state: str | None = None,
+    cache: Path | None = None,
+    upload: str | None = None,
+) -> TrainSummary:
+    """Train a model, or go on with an interrupted training.
+
+    Writes to ``output``: ``<member>_<generation>_best.pth``, ``model.json``, ``log.jsonl`` and ``report.html``. A
+    second start with the same state after the end trains nothing and writes the same model again.
+
+    Args:
+        dataset: a sample index folder with train and val splits.
+        output: the folder to write.
+        recipe: what to do.
+        base: the checkpoint to fine-tune: a file, or a folder with ``<member>_<base_generation>_best.pth``. Its
+            weights are taken; its optimizer's state is not, because fine-tuning is another run with other samples.
+        hard_negatives: an index folder, or a file with one sample id a line.
+        state: folder or ``s3://`` prefix of the step checkpoints, which outlives this machine; each run has its own
+            place ``<member>_<generation>`` in it. By default a folder beside ``output``.
+        cache: folder for shards fetched from S3.
+        upload: folder or ``s3://`` prefix that the output's files are copied to at the end.
+
+    Raises:
+        MismatchError: when the state is of a run with another recipe or other inputs; when the base does not fit.
+        BadInputError: when the index, the base or the hard negatives cannot be used.
+        SettingsError: when the recipe asks for what is not there.
+        NonFiniteLossError: when the loss is no number any more, with the samples of that step.
+        DeviceMemoryError: when the device has too little memory, with the recipe keys to lower.
+        SystemExit: with 143 after a SIGTERM; everything is saved.
+    """
+    inputs = Inputs(dataset, base, hard_negatives, cache)
+    state = state or f"{output}.state"
+    with Termination() as termination:
+        if must_launch(recipe):
+            launch(recipe, _arguments(inputs, output, state, upload))
+        else:
+            with join(recipe) as processes:
+                Run(inputs, output, recipe, state, upload, processes, termination).go()
+    return read_summary(output)
+
+
+def _arguments(inputs: Inputs, output: Path, state: str, upload: str | None) -> list[str]:
+    """Return the command line that starts the same run, but for the recipe."""
+    given = {"dataset": inputs.dataset, "output": output, "state": state, "upload": upload, "base": inputs.base}
+    given |= {"hard-negatives": inputs.hard_negatives, "cache": inputs.cache}
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
+
+class Run:
+    """One start of a run, in one of its processes."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        output: Path,
+        recipe: TrainRecipe,
+        state: str,
+        upload: str | None,
+        processes: Processes,
+        termination: Termination,
+    ) -> None:
+        """Read the inputs; the arguments are those of ``train``."""
+        self.inputs = inputs
+        self.output = output
+        self.recipe = recipe
+        self.upload = upload
+        self.processes = processes
+        self.termination = termination
+        self.state = RunState(state, recipe.name, recipe.keep_last)
+        self.base = find_base_checkpoint(inputs.base, recipe)
+        self.family = get_family(recipe.family)
+        self.index = read_index(inputs.dataset)
+        self.spec = PreprocessingSpec(extraction=self.index.spec.extraction, input=recipe.input)
+        self.train_split = self.index.where(split="train")
+        hard = inputs.hard_negatives
+        self.hard = read_hard_negatives(hard, self.train_split) if hard else frozenset()
+
+    def go(self) -> None:
+        """Train unless that is done, and write the artifact."""
+        if self.processes.main:
+            self._say(self.state.claim(self._manifest()))
+        self.processes.gather(None)  # the others look at the state after it is claimed
+        log = EpochLog(self.output / LOG_FILE) if self.processes.main else EpochLog(None)
+        lines = self.state.finished()
+        if lines is None:
+            self._train(log)
+        else:
+            self._say(f"{self.recipe.name} is trained already: {self.state.uri}")
+            log.restore(lines)
+        if self.processes.main:
+            if lines is None:
+                self.state.finish(log.lines)
+            write_artifact(self.output, self.recipe, self.state, log.lines, self.upload)
+        self.processes.gather(None)
+
+    def _train(self, log: EpochLog) -> None:
+        prepare(self.recipe, self.processes.rank)
+        checkpoint = self.state.latest()
+        network = self._network(starting=checkpoint is None)
+        trainer = Trainer(self.recipe, self._parts(network), self.state, log, self.processes, self.termination)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+            self._say(f"{self.recipe.name} goes on after step {trainer.done}: {self.state.uri}")
+        trainer.run()
+
+    def _network(self, starting: bool) -> nn.Module:
+        """Build the network; read weights to start from unless a checkpoint of the run itself follows."""
+        recipe, device = self.recipe, self.processes.device
+        settings = validate_settings(self.family.settings, recipe.model, "model")
+        pretrained = starting and self.base is None
+        network = self.family.build(settings, recipe.input.channels, pretrained=pretrained)
+        if starting and self.base is not None:
+            left = load_base(network, self.base, self.family, self.spec, self.inputs.dataset)
+            self._say("\n  ".join([f"starting from {self.base}", *left]))
+        if self.processes.world > 1 and device.type == "cuda":
+            # A process's share of a batch is too small for statistics of its own.
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        network = network.to(device)
+        return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
+
+    def _parts(self, network: nn.Module) -> Parts:
+        recipe, device = self.recipe, self.processes.device
+        reader = ShardReader(self.index.shards, self.inputs.cache)
+        samples = recipe.sampling.samples_per_epoch or len(self.train_split)
+        steps = steps_per_epoch(samples, recipe.batch_size, recipe.accumulate)
+        batches = EpochBatches(
+            sample_weights(self.train_split, self.hard, recipe.sampling),
+            seed=recipe.seed,
+            batch_size=recipe.batch_size,
+            batches=steps * recipe.accumulate,
+            rank=self.processes.rank,
+            world=self.processes.world,
+        )
+        ceiling = recipe.monitor.max_authentic_fpr
+        return Parts(
+            network=network,
+            normalize=Normalize.from_spec(recipe.input).to(device),
+            criterion=self.family.build_loss(validate_settings(self.family.loss_settings, recipe.loss, "loss")).to(
+                device
+            ),
+            loader=build_loader(
+                PictureDataset(self.train_split, reader, recipe.policy, recipe.input), batches, recipe, device
+            ),
+            batches=batches,
+            steps=steps,
+            validate=partial(
+                validate,
+                index=self.index.where(split="val"),
+                reader=reader,
+                input_spec=recipe.input,
+                device=device,
+                task=self.family.task,
+                batch_size=recipe.validate_batch_size,
+                precision="bf16" if choose_precision(recipe.precision, device) == "bf16" else "fp32",
+                max_authentic_fpr=1.0 if ceiling is None else ceiling,
+            ),
+            describe=self._description(),
+        )
+
+    def _description(self) -> Checkpoint:
+        recipe = self.recipe
+        settings = validate_settings(self.family.settings, recipe.model, "model")
+        return Checkpoint(
+            epoch=0,
+            model_state_dict={},
+            recipe=recipe.to_json(),
+            model_type=self.family.name,
+            model_settings=settings.to_json(),
+            class_names=list(self.family.class_names),
+            spec=self.spec.to_json(),
+            spec_sha256=self.spec.sha256,
+            dataset_sha256=self.index.sha256,
+            git_sha=git_sha(),
+            member=recipe.member,
+            generation=recipe.generation,
+        )
+
+    def _manifest(self) -> Manifest:
+        hard = hashlib.sha256("\n".join(sorted(self.hard)).encode()).hexdigest() if self.hard else ""
+        return Manifest(
+            recipe=self.recipe.model_dump(mode="json"),
+            inputs={
+                "dataset": self.index.sha256,
+                "base": sha256_file(self.base) if self.base else "",
+                "hard_negatives": hard,
+            },
+            places={
+                "dataset": str(self.inputs.dataset),
+                "base": str(self.base or ""),
+                "hard_negatives": str(self.inputs.hard_negatives or ""),
+            },
+            threads=torch.get_num_threads(),
+        )
+
+    def _say(self, text: str) -> None:
+        if text and self.processes.main:
+            sys.stderr.write(f"{text}\n")
+
+
+def build_loader(
+    dataset: PictureDataset, batches: EpochBatches, recipe: TrainRecipe, device: torch.device
+) -> "DataLoader[object]":
+    """Return the loader of a process's batches."""
+    workers = recipe.workers
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+        prefetch_factor=recipe.prefetch if workers else None,
+        # Its own generator: every start of an iteration draws from it, and the global one must not depend on that.
+        generator=torch.Generator(),
+    )
