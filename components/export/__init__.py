@@ -1,0 +1,1 @@
+"""Export: trained members in, a calibrated and verified bundle out."""

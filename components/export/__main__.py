@@ -1,0 +1,46 @@
+"""``python -m components.export``: write a bundle of one or several trained models."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.cli import run
+from components.export.export import export
+from components.export.recipe import ExportRecipe
+from media.settings import load
+
+
+def step(argv: Sequence[str] | None) -> None:
+    """Parse ``argv``, export, and say what was written."""
+    parser = argparse.ArgumentParser(prog="python -m components.export", description=__doc__)
+    parser.add_argument("--dataset", type=Path, required=True, help="index folder; its val split is what is fitted on")
+    parser.add_argument(
+        "--model", type=Path, required=True, action="append", help="model folder or checkpoint; repeat for an ensemble"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the bundle's folder")
+    parser.add_argument("--recipe", type=Path, help="YAML; without one the defaults hold")
+    parser.add_argument("--evaluation", type=Path, help="folder of an evaluation, for the model card")
+    parser.add_argument("--cache", type=Path, help="folder for fetched shards")
+    parser.add_argument("--device", help="where to judge val: cpu, cuda; by default a GPU if there is one")
+    arguments = parser.parse_args(argv)
+    summary = export(
+        arguments.dataset,
+        arguments.model,
+        arguments.output,
+        load(ExportRecipe, arguments.recipe) if arguments.recipe else ExportRecipe(),
+        evaluation=arguments.evaluation,
+        cache=arguments.cache,
+        device=arguments.device,
+    )
+    print(f"{summary.folder}: {summary.bundle.name} {summary.bundle.version}, sha256 {summary.sha256}")
+    print(f"operating point: {summary.choice.note}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    return run(step, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The model card: what a person must know of a bundle before relying on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.export.parity import Parity
+from components.export.recipe import ExportRecipe
+from components.judging.operating_point import Choice
+from media.bundle import Bundle
+from media.bundle.document import RelativePath
+from media.index import SampleIndex
+
+SPLIT_NAMES = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card tells beside the bundle's own document.
+
+    Attributes:
+        recipe: of the export.
+        index: the data set the bundle was fitted on.
+        choice: the ensemble's operating point.
+        weights_note: how the weights came about.
+        parity: every comparison of the gate.
+        evaluation: figures by name from an evaluation; empty where none was given.
+    """
+
+    recipe: ExportRecipe
+    index: SampleIndex
+    choice: Choice
+    weights_note: str
+    parity: Sequence[Parity]
+    evaluation: Mapping[str, float | None]
+
+
+def render_card(bundle: Bundle, facts: CardFacts) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        bundle: its document; the card's own entry is not looked at, since the card is what it describes.
+        facts: what else there is to tell.
+    """
+    sections = [
+        f"# {bundle.name} {bundle.version}".rstrip(),
+        facts.recipe.description,
+        _members(bundle),
+        _data(facts.index),
+        _operating_point(bundle, facts),
+        _evaluation(facts),
+        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in facts.recipe.limits),
+        _parity(facts),
+        _files(bundle),
+        f"## Licence\n\n{facts.recipe.licence}",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4g}"
+
+
+def _members(bundle: Bundle) -> str:
+    rows = [
+        (
+            member.name,
+            member.family,
+            f"{member.input.size} px, {member.input.channels} channels",
+            _number(member.weight),
+            _number(member.temperature),
+            _number(member.operating_point.threshold),
+        )
+        for member in bundle.members
+    ]
+    header = ("member", "family", "tile", "weight", "temperature", "threshold")
+    return (
+        "## Members\n\nA picture is judged at its own resolution in overlapping tiles. The probability of a pixel is "
+        "the weighted mean of sigmoid(logit / temperature) over the members.\n\n" + _table(header, rows)
+    )
+
+
+def _data(index: SampleIndex) -> str:
+    rows = []
+    for split in SPLIT_NAMES:
+        part = index.where(split=split)
+        label = part.column("label")
+        groups = len(set(part.column("group_id")))
+        rows.append((split, len(part), int((label == 0).sum()), int((label == 1).sum()), groups))
+    names = ", ".join(sorted(set(index.column("dataset"))))
+    return (
+        f"## Data\n\nData sets: {names}. Index sha256 `{index.sha256}`. Training, fitting and testing share no group "
+        "of related pictures.\n\n" + _table(("split", "pictures", "authentic", "forged", "groups"), rows)
+    )
+
+
+def _operating_point(bundle: Bundle, facts: CardFacts) -> str:
+    point = bundle.operating_point
+    rows = [(name, _number(value)) for name, value in bundle.metrics.items()]
+    return (
+        f"## Operating point\n\nA pixel counts as forged from a probability of {point.threshold:g} on; a picture, when "
+        f"at least {point.min_area_fraction:g} of its pixels do. Chosen on val: {facts.choice.note}. "
+        f"Weights: {facts.weights_note}.\n\n" + _table(("figure on val", "value"), rows)
+    )
+
+
+def _evaluation(facts: CardFacts) -> str:
+    if not facts.evaluation:
+        return "## Evaluation\n\nNo evaluation was given to the export; the figures above are of val."
+    rows = [(name, _number(value)) for name, value in facts.evaluation.items()]
+    return (
+        f"## Evaluation\n\nOn the test split, group {facts.recipe.evaluation_group}, as the evaluation step measured "
+        "it with equally weighted, uncalibrated members.\n\n" + _table(("figure", "value"), rows)
+    )
+
+
+def _parity(facts: CardFacts) -> str:
+    settings = facts.recipe.parity
+    rows = [
+        (p.member, p.format, p.batch_size, f"{p.logit_difference:.2g}", f"{p.flipped_share:.2g}") for p in facts.parity
+    ]
+    return (
+        "## Parity\n\nEvery exported network was compared with the trained one on real tiles of val. Tolerated: a "
+        f"logit difference of {settings.max_logit_difference:g} and a share of {settings.max_flipped_share:g} of "
+        "pixels on the other side of the threshold.\n\n"
+        + _table(("member", "format", "batch", "largest logit difference", "flipped share"), rows)
+    )
+
+
+def _files(bundle: Bundle) -> str:
+    paths: list[tuple[RelativePath, str, int]] = [
+        (file.path, f"`{file.sha256}`", file.size) for member in bundle.members for file in member.files.values()
+    ]
+    made = ", ".join(f"{name} {version}" for name, version in sorted(bundle.made_with.items()))
+    checkpoints = [(member.name, f"`{member.checkpoint_sha256}`") for member in bundle.members]
+    return (
+        f"## Files\n\nWritten from commit `{bundle.git_sha}` with {made}. Check them all with "
+        "`python -m media.bundle verify <folder>`; try one picture with `python -m media.bundle judge <folder> "
+        "<picture>`.\n\n"
+        + _table(("file", "sha256", "bytes"), sorted(paths))
+        + "\n\n"
+        + _table(("checkpoint of", "sha256"), checkpoints)
+    )

@@ -1,0 +1,1 @@
+"""Publication: a bundle becomes a release, if the gate lets it."""

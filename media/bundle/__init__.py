@@ -1,0 +1,42 @@
+"""The bundle: what export writes, publish uploads and serving reads.
+
+``document`` is what ``bundle.json`` may say, ``reading`` verifies a bundle, ``runtimes`` opens its networks,
+``judging`` judges a picture with them, and ``releases`` finds the published one in a store.
+"""
+
+from media.bundle.document import (
+    BUNDLE_FILE,
+    CARD_FILE,
+    FORMAT_FILES,
+    Bundle,
+    BundleFile,
+    BundleMember,
+    Format,
+    member_path,
+)
+from media.bundle.judging import BundleVerdict, MemberOpinion, judge_picture
+from media.bundle.reading import VerifiedBundle, read_bundle
+from media.bundle.releases import Figures, Pointer, fetch_release, read_pointer
+from media.bundle.runtimes import Run, open_runtime
+
+__all__ = [
+    "BUNDLE_FILE",
+    "CARD_FILE",
+    "FORMAT_FILES",
+    "Bundle",
+    "BundleFile",
+    "BundleMember",
+    "BundleVerdict",
+    "Figures",
+    "Format",
+    "MemberOpinion",
+    "Pointer",
+    "Run",
+    "VerifiedBundle",
+    "fetch_release",
+    "judge_picture",
+    "member_path",
+    "open_runtime",
+    "read_bundle",
+    "read_pointer",
+]

@@ -1,0 +1,129 @@
+"""Judging one picture with a bundle, whatever runs its networks: the arithmetic that serving and the demo share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media import inputs, tiles
+from media.bundle.document import Bundle, BundleMember
+from media.bundle.runtimes import Run
+from media.spec import InputSpec
+from media.tiles import TilePlan
+from media.verdict import OperatingPoint, Region, Verdict, judge, regions
+
+
+@dataclass(frozen=True)
+class MemberOpinion:
+    """What one member says by itself: ``score`` 0..1, and ``forged`` at the member's own operating point."""
+
+    name: str
+    score: float
+    forged: bool
+    forged_fraction: float
+
+
+@dataclass(frozen=True)
+class BundleVerdict:
+    """The ensemble's verdict: ``probability`` float32 [H, W] 0..1, and the members' opinions beside it."""
+
+    verdict: Verdict
+    point: OperatingPoint
+    probability: NDArray[np.float32]
+    members: tuple[MemberOpinion, ...]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return what can be written as JSON: everything but the mask and the probabilities."""
+        found = regions(self.probability, self.point)
+        return {
+            "verdict": "forged" if self.verdict.forged else "authentic",
+            "score": round(float(self.verdict.score), 6),
+            "threshold": self.point.threshold,
+            "min_area_fraction": self.point.min_area_fraction,
+            "forged_fraction": round(float(self.verdict.forged_fraction), 6),
+            "regions": [_region_document(region) for region in found],
+            "members": [
+                {
+                    "name": opinion.name,
+                    "verdict": "forged" if opinion.forged else "authentic",
+                    "score": round(opinion.score, 6),
+                    "forged_fraction": round(opinion.forged_fraction, 6),
+                }
+                for opinion in self.members
+            ],
+        }
+
+
+def cut_tiles(rgb: NDArray[np.uint8], spec: InputSpec) -> tuple[NDArray[np.uint8], TilePlan]:
+    """Turn a picture into a member's input.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+        spec: the member's input specification.
+
+    Returns:
+        Tiles uint8 [N, C, S, S], contiguous, and the plan that puts them back together.
+    """
+    height, width = rgb.shape[:2]
+    plan = tiles.plan(height, width, spec.size, spec.overlap)
+    cut = tiles.cut(inputs.network_planes(rgb, spec), plan)
+    return np.ascontiguousarray(cut.transpose(0, 3, 1, 2)), plan
+
+
+def blend_logits(logits: NDArray[np.float32], plan: TilePlan, temperature: float) -> NDArray[np.float32]:
+    """Return a member's probability [H, W], 0..1, from its logits [N, 1, S, S]."""
+    with np.errstate(over="ignore"):  # exp overflows to infinity for a very negative logit, and 1 / (1 + inf) is right
+        probability = 1 / (1 + np.exp(-logits[:, 0] / np.float32(temperature)))
+    # Blending weights add up to 1 but for rounding.
+    return np.clip(tiles.blend(probability, plan), 0, 1)
+
+
+def combine(document: Bundle, maps: Mapping[str, NDArray[np.float32]]) -> BundleVerdict:
+    """Average the members' probabilities [H, W] with the bundle's weights and judge the mean."""
+    first = next(iter(maps.values()))
+    mean = np.zeros(first.shape, dtype=np.float32)
+    for member in document.members:
+        mean += np.float32(member.weight) * maps[member.name]
+    np.clip(mean, 0, 1, out=mean)  # the float32 weights may add up to a hair above 1
+    opinions = tuple(_opinion(member, maps[member.name]) for member in document.members)
+    point = document.operating_point
+    return BundleVerdict(judge(mean, point), point, mean, opinions)
+
+
+def judge_picture(
+    rgb: NDArray[np.uint8], document: Bundle, run: Mapping[str, Run], *, batch_size: int = 4
+) -> BundleVerdict:
+    """Judge a picture at its own resolution, in overlapping tiles.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+        document: the bundle.
+        run: by member name, a function from uint8 [B, C, S, S] to logits float32 [B, 1, S, S].
+        batch_size: most tiles in one call of ``run``.
+    """
+    cuts: dict[str, tuple[NDArray[np.uint8], TilePlan]] = {}
+    maps = {}
+    for member in document.members:
+        key = member.input.to_json()
+        if key not in cuts:
+            cuts[key] = cut_tiles(rgb, member.input)
+        pixels, plan = cuts[key]
+        parts = [run[member.name](pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
+        maps[member.name] = blend_logits(np.concatenate(parts), plan, member.temperature)
+    return combine(document, maps)
+
+
+def _opinion(member: BundleMember, probability: NDArray[np.float32]) -> MemberOpinion:
+    own = judge(probability, member.operating_point)
+    return MemberOpinion(member.name, float(own.score), bool(own.forged), float(own.forged_fraction))
+
+
+def _region_document(region: Region) -> dict[str, Any]:
+    return {
+        "polygon": [[int(x), int(y)] for x, y in region.polygon],
+        "box": [int(v) for v in region.box],
+        "score": round(float(region.score), 6),
+        "area_fraction": round(float(region.area_fraction), 6),
+    }

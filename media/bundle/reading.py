@@ -1,0 +1,89 @@
+"""Reading a bundle: nothing in it is used before the hash of every file has been checked."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from media.bundle.document import BUNDLE_FILE, Bundle, BundleFile
+from media.errors import MismatchError
+from media.files import CHUNK
+from media.settings import parse
+from media.storage import NotFoundError, Store, open_store
+
+
+@dataclass(frozen=True)
+class VerifiedBundle:
+    """A bundle whose files were what ``bundle.json`` says when it was read; ``sha256`` is that of ``bundle.json``."""
+
+    document: Bundle
+    sha256: str
+    store: Store
+
+    def read(self, file: BundleFile) -> bytes:
+        """Return a file's bytes, checked again: what is returned is what the hash says, whatever changed since.
+
+        Raises:
+            MismatchError: when size or hash differ; names the file.
+        """
+        data = self.store.read(file.path)
+        _require(self.store, file, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+
+def parse_bundle(data: bytes, origin: str) -> Bundle:
+    """Read the bytes of a ``bundle.json``.
+
+    Raises:
+        SettingsError: when they do not say what a bundle must; a path that leaves the bundle is named.
+    """
+    return parse(Bundle, data.decode("utf-8", errors="replace"), origin)
+
+
+def read_bundle(source: Path | Store) -> VerifiedBundle:
+    """Read ``bundle.json`` and verify size and SHA-256 of every file it names.
+
+    Files are hashed as a stream and none is loaded: TorchScript is executable content.
+
+    Args:
+        source: the bundle's folder, or a store rooted at it.
+
+    Raises:
+        SettingsError: when ``bundle.json`` is not valid.
+        MismatchError: when a file is missing or altered; names the file.
+        StorageError: when the source cannot be read.
+    """
+    store = open_store(str(source)) if isinstance(source, Path) else source
+    origin = f"{store.uri}/{BUNDLE_FILE}"
+    try:
+        data = store.read(BUNDLE_FILE)
+    except NotFoundError:
+        raise MismatchError(f"{store.uri} is no bundle: it has no {BUNDLE_FILE}") from None
+    document = parse_bundle(data, origin)
+    for file in document.all_files():
+        verify_file(store, file)
+    return VerifiedBundle(document, hashlib.sha256(data).hexdigest(), store)
+
+
+def verify_file(store: Store, file: BundleFile) -> None:
+    """Check one file of a bundle by reading it as a stream.
+
+    Raises:
+        MismatchError: when it is missing, or its size or hash is not what ``bundle.json`` says.
+    """
+    digest, size = hashlib.sha256(), 0
+    try:
+        with store.open(file.path) as stream:
+            while block := stream.read(CHUNK):
+                digest.update(block)
+                size += len(block)
+    except NotFoundError:
+        raise MismatchError(f"{store.uri}/{file.path} is missing, though {BUNDLE_FILE} lists it") from None
+    _require(store, file, size, digest.hexdigest())
+
+
+def _require(store: Store, file: BundleFile, size: int, sha256: str) -> None:
+    if size != file.size or sha256 != file.sha256:
+        raise MismatchError(
+            f"{store.uri}/{file.path} is not the file that {BUNDLE_FILE} describes: it has {size} bytes and sha256 "
+            f"{sha256}, expected {file.size} and {file.sha256}; fetch or export the bundle again"
+        )
