@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -85,6 +86,9 @@ class Checkpoint:
     generation: str | None = None
 
 
+# What torch says when it declines to call or build something; other messages mean a file of another kind.
+REFUSALS = ("Unsupported global", "unsupported GLOBAL", "unrecognized function", "Can only build", "Can only create")
+
 CHECKPOINT_KEYS = tuple(entry.name for entry in fields(Checkpoint))
 
 
@@ -127,6 +131,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             dictionary with ``epoch`` and ``model_state_dict``.
     """
     try:
+        _require_sound_archive(path)
         with torch.serialization.safe_globals(NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -134,16 +139,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise StorageError(f"checkpoint {path} cannot be opened: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
-        if "Unsupported" not in str(error):
+        if not any(sign in str(error) for sign in REFUSALS):
             raise _unreadable(path, error) from error
         raise BadInputError(
             "checkpoint-unsafe",
             f"{path} holds objects other than tensors, numbers and text, which could run code when loaded; it is "
             "refused. Save it again with state dictionaries and plain values alone.",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except (BadZipFile, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise _unreadable(path, error) from error
     return _checkpoint(content, path)
+
+
+def _require_sound_archive(path: Path) -> None:
+    # torch reads an archive without comparing its checksums, and so takes damaged weights for good ones.
+    with path.open("rb") as stream:
+        if stream.read(2) != b"PK":  # the form that torch wrote before 1.6 is no archive
+            return
+        with ZipFile(stream) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise BadZipFile(f"{damaged} does not have its checksum")
 
 
 def _checkpoint(content: object, path: Path) -> Checkpoint:
@@ -205,7 +221,7 @@ def load_state(network: nn.Module, state_dict: Mapping[str, Tensor], family: Fam
         more = f"\n  and {len(fatal) - 20} more" if len(fatal) > 20 else ""
         raise MismatchError(
             f"the checkpoint does not fit the {family.name} network that the recipe describes "
-            f"({len(fatal)} of {len(own)} keys differ); is the encoder or the gate another?\n{shown}{more}"
+            f"({len(fatal)} keys differ); is the encoder, the gate or the number of channels another?\n{shown}{more}"
         )
     network.load_state_dict(own | {key: value for key, value in given.items() if key not in problems})
     return lines

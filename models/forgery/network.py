@@ -167,9 +167,11 @@ def load_encoder_weights(network: AttentionFPN, settings: ForgerySettings) -> No
     if settings.weights == "random":
         return
     if settings.weights == "imagenet":
+        # timm's own models know one set of weights by name, which is asked for with True.
+        which = True if settings.encoder.startswith("tu-") else "imagenet"
         pretrained = download(
             f"ImageNet weights of {settings.encoder}",
-            lambda: smp.encoders.get_encoder(settings.encoder, weights="imagenet"),
+            lambda: smp.encoders.get_encoder(settings.encoder, weights=which),
         )
         state = pretrained.state_dict()
     else:
