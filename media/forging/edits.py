@@ -22,14 +22,16 @@ from media.forging.blending import (
 from media.forging.chance import happens, integer, log_uniform, uniform, weighted
 from media.forging.filling import Filling, fill_from_surroundings, inpaint
 from media.forging.processing import FILTERS, apply, draw_colour
-from media.forging.regions import LARGE, OBJECTS, Shape, draw_region
+from media.forging.regions import LARGE, OBJECTS, REMOVED, Shape, draw_region
 from media.forging.settings import EdgeSettings, ForgeSettings
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 CONTEXT = 16  # px around a region that travel with it, for soft edges and to measure its surroundings
+CUT_OFF = 0.6  # border of the picture that a region may touch, in units of the root of its area
 PLACES = 8  # how many places are compared when a region is set down with care
+REMOVAL_AREA = 0.2  # larger holes cannot be filled in a way that anybody would believe
 INPAINT_AREA = 0.05  # above this share of the picture diffusion leaves a plain blur that nobody would publish
 
 
@@ -189,17 +191,25 @@ def _set_in(
     return Edit(picture, whole, margin, recipe)
 
 
+def _draw_share(rng: np.random.Generator, settings: ForgeSettings) -> float:
+    return (uniform if happens(rng, settings.wide_probability) else log_uniform)(rng, settings.area)
+
+
 def _draw_object(rng: np.random.Generator, picture: Picture, share: float, turn: dict[str, Any]) -> Piece | None:
     shape = weighted(rng, OBJECTS)
     region = draw_region(rng, picture, shape, min(0.5, share))
-    return _lift(picture, region, turn, shape) if region.any() else None
+    edges = region[0].sum() + region[-1].sum() + region[:, 0].sum() + region[:, -1].sum()
+    # What its own picture cuts off would show a straight edge in the new place.
+    if not region.any() or edges > CUT_OFF * np.sqrt(region.sum()):
+        return None
+    return _lift(picture, region, turn, shape)
 
 
 def copy_move(rng: np.random.Generator, host: Picture, donor: Source | None, settings: ForgeSettings) -> Edit | None:
     """Copy a region of the host to another place in it."""
     del donor
     turn = _draw_turn(rng, settings)
-    piece = _draw_object(rng, host, log_uniform(rng, settings.area) / turn["scale"] ** 2, turn)
+    piece = _draw_object(rng, host, _draw_share(rng, settings) / turn["scale"] ** 2, turn)
     if piece is None or not piece.region.any():
         return None
     x, y = _draw_place(rng, host, piece, careful=happens(rng, 0.5))
@@ -219,7 +229,7 @@ def _insert(rng: np.random.Generator, host: Picture, donor: Source, settings: Fo
     ratio = host.shape[0] * host.shape[1] / (donor.picture.shape[0] * donor.picture.shape[1])
     if "filter" in turn:
         turn["scale"] = round(turn["scale"] * min(2.0, max(0.5, ratio**0.5)), 4)
-    share = log_uniform(rng, settings.area) * ratio / turn["scale"] ** 2
+    share = _draw_share(rng, settings) * ratio / turn["scale"] ** 2
     piece = _draw_object(rng, donor.picture, share, turn)
     if piece is None or not piece.region.any():
         return None
@@ -268,10 +278,11 @@ def splice(rng: np.random.Generator, host: Picture, donor: Source | None, settin
 def removal(rng: np.random.Generator, host: Picture, donor: Source | None, settings: ForgeSettings) -> Edit | None:
     """Paint a region of the host over with what surrounds it."""
     del donor
-    shape = weighted(rng, OBJECTS)
-    hole = grown(draw_region(rng, host, shape, log_uniform(rng, settings.area)), integer(rng, (1, 4)))
+    shape = weighted(rng, REMOVED)
+    wanted = log_uniform(rng, (settings.area[0], max(settings.area[0], min(settings.area[1], REMOVAL_AREA))))
+    hole = grown(draw_region(rng, host, shape, wanted), integer(rng, (1, 4)))
     share = float(hole.mean())
-    if share == 0 or share > 0.4:
+    if share == 0 or share > 2 * REMOVAL_AREA:
         return None
     weights: dict[Filling, float] = {"patches": 1.0}
     if share < INPAINT_AREA:

@@ -14,8 +14,8 @@ Mask = NDArray[np.bool_]
 Filling = Literal["telea", "navier-stokes", "patches"]
 
 SEARCH_SIDE = 128  # longest side at which matching patches are looked for, px
-RING = 3  # known pixels around a patch that must match, px of the search copy
-CANDIDATES = 4  # the place is drawn among this many best ones
+RING = 4  # known pixels around a patch that must match, px of the search copy
+CANDIDATES = 2  # the place is drawn among this many best ones
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1
 

@@ -159,7 +159,7 @@ def _draw_camera(rng: np.random.Generator) -> Step:
         "pattern": weighted(rng, {"RG": 1, "GR": 1}),
         "demosaic": weighted(rng, {"bilinear": 1, "edge": 1}),
         "warmth": log_uniform(rng, (0.7, 1.4)),
-        "shot": round(float(np.exp(rng.uniform(np.log(3e-5), np.log(1.5e-3)))), 7),
+        "shot": round(float(np.exp(rng.uniform(np.log(3e-5), np.log(8e-4)))), 7),
         "read": round(float(np.exp(rng.uniform(np.log(2e-4), np.log(4e-3)))), 7),
         "sharpen": uniform(rng, (0.0, 0.8)),
     }

@@ -7,11 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.forging.chance import log_uniform, uniform, weighted
-from media.forging.segments import Side, border_region, cut_out, object_region
+from media.forging.segments import (
+    CUT_SIDE,
+    Side,
+    border_region,
+    cut_out,
+    enlarge,
+    object_region,
+    shrink,
+    standing_out,
+)
 
 Mask = NDArray[np.bool_]
 Shape = Literal["object", "cut-out", "blob", "polygon", "rectangle", "half", "background"]
-OBJECTS: dict[Shape, float] = {"object": 4, "cut-out": 3, "blob": 1.5, "polygon": 0.75, "rectangle": 0.75}
+OBJECTS: dict[Shape, float] = {"object": 4, "cut-out": 4, "blob": 1, "polygon": 0.5, "rectangle": 0.75}
+REMOVED: dict[Shape, float] = {"object": 3, "cut-out": 3, "blob": 1}
 LARGE: dict[Shape, float] = {"blob": 3, "half": 2, "background": 3, "rectangle": 0.5}
 
 Points = NDArray[np.float64]
@@ -95,6 +105,13 @@ def _boxed(rng: np.random.Generator, rgb: NDArray[np.uint8], area: float) -> Mas
     return cut_out(rgb, rng, (int(x), int(y), int(w), int(h)))
 
 
+def _best_boxed(rng: np.random.Generator, rgb: NDArray[np.uint8], area: float) -> Mask:
+    """Return the better of two cut-outs: a box at random often holds no object at all."""
+    small = shrink(rgb, CUT_SIDE)
+    found = [_boxed(rng, small, area) for _ in range(2)]
+    return enlarge(max(found, key=lambda region: standing_out(small, region)), rgb.shape[:2])
+
+
 def draw_region(rng: np.random.Generator, rgb: NDArray[np.uint8], shape: Shape, area: float) -> Mask:
     """Draw a region of a picture.
 
@@ -110,7 +127,7 @@ def draw_region(rng: np.random.Generator, rgb: NDArray[np.uint8], shape: Shape, 
     if shape == "object":
         return object_region(rgb, rng, area)
     if shape == "cut-out":
-        return _boxed(rng, rgb, area)
+        return _best_boxed(rng, rgb, area)
     if shape == "background":
         side: Side = weighted(rng, {name: 2.0 if name == "top" else 1.0 for name in get_args(Side)})
         return border_region(rgb, rng, area, side)

@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 Side = Literal["top", "bottom", "left", "right"]
 
 WORK_SIDE = 256  # longest side at which pictures are segmented, px
+TRIES = 3  # how many objects are compared
 CUT_SIDE = 128  # the same for GrabCut, whose cost per pixel is far higher
 
 
@@ -56,8 +57,8 @@ class Segmentation:
 
 
 def segment(rgb: NDArray[np.uint8], rng: np.random.Generator) -> Segmentation:
-    """Cut a picture into watershed basins around jittered grid points, whose spacing is drawn."""
-    small = np.asarray(cv2.GaussianBlur(shrink(rgb, WORK_SIDE), (0, 0), 1.0), dtype=np.uint8)
+    """Cut a small picture into watershed basins around jittered grid points, whose spacing is drawn."""
+    small = np.asarray(cv2.GaussianBlur(rgb, (0, 0), 1.0), dtype=np.uint8)
     height, width = small.shape[:2]
     spacing = integer(rng, (7, 16))
     ys, xs = np.mgrid[spacing // 2 : height : spacing, spacing // 2 : width : spacing]
@@ -124,51 +125,77 @@ def grow(cells: Segmentation, seeds: list[int], area: float, compactness: float)
     return np.isin(cells.labels, list(joined))
 
 
+def standing_out(rgb: NDArray[np.uint8], region: Mask) -> float:
+    """Say how much a region looks like an object: Lab distance to its rim, less where it ends at the picture's border.
+
+    Args:
+        rgb: uint8 h×w×3.
+        region: bool h×w.
+
+    Returns:
+        A score from 0 up; only its order means anything.
+    """
+    if not region.any() or region.all():
+        return 0.0
+    rim = cv2.dilate(region.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool) & ~region
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
+    contrast = float(np.linalg.norm(lab[region].mean(axis=0) - lab[rim].mean(axis=0))) if rim.any() else 0.0
+    inner = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)
+    outline = region & (inner == 0)
+    border = int(outline[0].sum() + outline[-1].sum() + outline[:, 0].sum() + outline[:, -1].sum())
+    return contrast * max(0.0, 1 - 3 * border / max(1, int(outline.sum())))
+
+
 def object_region(rgb: NDArray[np.uint8], rng: np.random.Generator, area: float) -> Mask:
     """Return a region of about ``area`` (0..1) that follows the picture's own edges.
+
+    Several are grown from basins that differ from their neighbours (flat sky makes poor objects), and the one that
+    stands out most is taken.
 
     Returns:
         bool H×W, one connected part without holes.
     """
-    cells = segment(rgb, rng)
+    small = shrink(rgb, WORK_SIDE)
+    cells = segment(small, rng)
     present = np.flatnonzero(cells.sizes > 0)
-    # Prefer basins that stand out from the ones around them: flat sky makes poor objects.
     around = [cells.colours[list(cells.neighbours[i]) or [int(i)]].mean(axis=0) for i in present]
-    contrast = np.linalg.norm(np.array(around) - cells.colours[present], axis=1)
-    shares = contrast + 2.0
-    seed = int(present[int(rng.choice(present.size, p=shares / shares.sum()))])
-    region = grow(cells, [seed], area, compactness=float(rng.uniform(20, 200)))
-    region = cv2.medianBlur(region.astype(np.uint8), 5) > 0
-    return enlarge(largest_part(region), rgb.shape[:2])
+    shares = np.linalg.norm(np.array(around) - cells.colours[present], axis=1) + 1.0
+    best, score = np.zeros(small.shape[:2], dtype=np.bool_), -1.0
+    for _ in range(TRIES):
+        seed = int(present[int(rng.choice(present.size, p=shares / shares.sum()))])
+        region = grow(cells, [seed], area, compactness=float(rng.uniform(20, 200)))
+        region = largest_part(cv2.medianBlur(region.astype(np.uint8), 5) > 0)
+        if (found := standing_out(small, region)) > score:
+            best, score = region, found
+    return enlarge(best, rgb.shape[:2])
 
 
 def border_region(rgb: NDArray[np.uint8], rng: np.random.Generator, area: float, side: Side) -> Mask:
     """Return a region of about ``area`` grown from one side of the picture: a sky, a floor, a background."""
-    cells = segment(rgb, rng)
+    small = shrink(rgb, WORK_SIDE)
+    cells = segment(small, rng)
     labels = cells.labels
     line = {"top": labels[0], "bottom": labels[-1], "left": labels[:, 0], "right": labels[:, -1]}[side]
     seeds = np.unique(line).tolist()
-    region = grow(cells, seeds, area, compactness=0.0)
-    region = cv2.medianBlur(region.astype(np.uint8), 5) > 0
-    return enlarge(largest_part(region), rgb.shape[:2])
+    region = grow(cells, seeds, area, compactness=0.0).astype(np.uint8)
+    # Who swaps a background paints over the small gaps.
+    closed = cv2.morphologyEx(region, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
+    return enlarge(largest_part(cv2.medianBlur(closed, 5) > 0), rgb.shape[:2])
 
 
 def cut_out(rgb: NDArray[np.uint8], rng: np.random.Generator, box: tuple[int, int, int, int]) -> Mask:
-    """Return what GrabCut takes for the foreground inside ``box`` (x, y, width, height in px of ``rgb``).
+    """Return what GrabCut takes for the foreground inside ``box`` (x, y, width, height) of a small picture.
 
-    Rother et al. 2004, "GrabCut", as in OpenCV; two iterations on a small copy.
+    Rother et al. 2004, "GrabCut", as in OpenCV; two iterations.
     """
-    small = shrink(rgb, CUT_SIDE)
-    height, width = small.shape[:2]
-    factor = width / rgb.shape[1]
-    x, y = max(1, int(box[0] * factor)), max(1, int(box[1] * factor))
-    w, h = min(width - 2 - x, int(box[2] * factor)), min(height - 2 - y, int(box[3] * factor))
+    height, width = rgb.shape[:2]
+    x, y = max(1, box[0]), max(1, box[1])
+    w, h = min(width - 2 - x, box[2]), min(height - 2 - y, box[3])
     if w < 4 or h < 4:
-        return np.zeros(rgb.shape[:2], dtype=np.bool_)
+        return np.zeros((height, width), dtype=np.bool_)
     labels = np.zeros((height, width), dtype=np.uint8)
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(integer(rng, (0, 2**31 - 1)))  # GrabCut starts from k-means, which draws from OpenCV's generator
-    cv2.grabCut(small, labels, (x, y, w, h), *models, 2, cv2.GC_INIT_WITH_RECT)
+    cv2.grabCut(rgb, labels, (x, y, w, h), *models, 2, cv2.GC_INIT_WITH_RECT)
     region = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    region = cv2.medianBlur(region.astype(np.uint8), 3) > 0
-    return enlarge(largest_part(region), rgb.shape[:2])
+    return largest_part(cv2.medianBlur(region.astype(np.uint8), 3) > 0)

@@ -82,7 +82,8 @@ class ForgeSettings(Settings):
         copy_move: weight of regions copied within the picture.
         splice: weight of regions from another photograph.
         removal: weight of regions painted over with their surroundings.
-        area: forged fraction of the picture, 0..1; objects are drawn log-uniformly from it.
+        area: forged fraction of the picture, 0..1; objects are drawn from it, most log-uniformly.
+        wide_probability: share of objects whose area is drawn uniformly, and so is mostly large.
         large_area: the same for large blobs, half pictures and replaced backgrounds, drawn uniformly.
         scale: factor of a pasted region's side.
         rotation: largest angle of a pasted region, degrees either way.
@@ -108,7 +109,8 @@ class ForgeSettings(Settings):
     copy_move: Weight = 0.35
     splice: Weight = 0.5
     removal: Weight = 0.15
-    area: FractionRange = (0.006, 0.4)
+    area: FractionRange = (0.006, 0.45)
+    wide_probability: Probability = 0.35
     large_area: FractionRange = (0.08, 0.5)
     scale: PositiveRange = (0.6, 1.6)
     rotation: Annotated[float, Field(ge=0, le=180)] = 40.0
@@ -120,7 +122,7 @@ class ForgeSettings(Settings):
     retouch_probability: Probability = 0.25
     heal_probability: Probability = 0.1
     min_difference: Annotated[float, Field(ge=0)] = 6.0
-    attempts: Annotated[int, Field(ge=1, le=100)] = 12
+    attempts: Annotated[int, Field(ge=1, le=100)] = 16
     min_side: Annotated[int, Field(ge=32)] = 96
     max_side: Annotated[int, Field(ge=64)] | None = None
     authentic_as_forged: Probability = 1.0
