@@ -27,7 +27,7 @@ class DiskTable:
             self._db.execute("UPDATE pairs SET taken = 1 WHERE key = ?", (key,))
         return values
 
-    def items(self) -> Iterator[tuple[str, str]]:
+    def pairs(self) -> Iterator[tuple[str, str]]:
         """Stream all pairs; the table must not change meanwhile."""
         yield from self._db.execute("SELECT key, value FROM pairs ORDER BY key, value")
 

@@ -99,7 +99,7 @@ def _greedy(counts: NDArray[np.int64], order: NDArray[np.int64], shares: NDArray
         held = [k for k, number in enumerate(group) if number]
         best = min(
             range(len(missing)),
-            key=lambda s: sum(weights[k] * group[k] * (group[k] - 2 * missing[s][k]) for k in held),  # noqa: B023
+            key=lambda s: sum(weights[k] * group[k] * (group[k] - 2 * missing[s][k]) for k in held),
         )
         for k in held:
             missing[best][k] -= group[k]

@@ -1,0 +1,45 @@
+"""``python -m components.extract_frames``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from components.cli import run
+from components.extract_frames.extract import extract_frames
+from components.extract_frames.recipe import ExtractRecipe
+from media.settings import load
+
+
+def _step(argv: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m components.extract_frames",
+        description="Turn a folder or an s3:// prefix of pictures into a sample index and shards.",
+    )
+    parser.add_argument("--source", required=True, help="folder or s3:// prefix where the layout begins")
+    parser.add_argument("--output", required=True, type=Path, help="folder for the sample index")
+    parser.add_argument("--shards", required=True, help="folder or s3:// prefix for the shards")
+    parser.add_argument("--recipe", required=True, type=Path, help="YAML or JSON file with the step's settings")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--work", type=Path, help="folder for unfinished work (default: .work in the output)")
+    given = parser.parse_args(argv)
+    summary = extract_frames(
+        given.source,
+        given.output,
+        given.shards,
+        load(ExtractRecipe, given.recipe),
+        workers=given.workers,
+        work=given.work,
+    )
+    print(json.dumps(asdict(summary), indent=2))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the step; returns the exit status."""
+    return run(_step, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

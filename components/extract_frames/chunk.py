@@ -1,0 +1,207 @@
+"""The work on one chunk of consecutive entries, in a worker process: pictures in, a tar fragment and rows out.
+
+What it writes depends on the chunk's job alone. It imports neither pyarrow nor pydantic, to keep workers small.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from media.errors import BadInputError, StorageError
+from media.files import write_text
+from media.grouping import fingerprint
+from media.layouts.base import AUTHENTIC, FORGED, Blob, Entry, Rejection
+from media.pictures import Picture, decode_mask, encode_png, read_picture
+from media.shards import FragmentWriter
+from media.storage import NotFoundError, Store
+
+PREVIEWS = 6  # of each class in each chunk; the report chooses from them
+PREVIEW_SIDE = 160  # px
+_OUTLINE = (255, 40, 40)
+
+
+@dataclass(frozen=True)
+class EntrySettings:
+    """What decides how an entry is stored; a part of a chunk's name."""
+
+    max_bytes: int
+    max_pixels: int
+    mirrored: bool
+    store: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A chunk to extract.
+
+    Attributes:
+        name: of the chunk; its files are ``<name>.tar`` and ``<name>.jsonl``.
+        folder: where they are written.
+        settings: how.
+        dataset: name of the data set.
+        entries: each with its sample id.
+        crashed: positions of the entries that killed a worker, with what happened; they are rejected untouched.
+    """
+
+    name: str
+    folder: Path
+    settings: EntrySettings
+    dataset: str
+    entries: tuple[tuple[str, Entry], ...]
+    crashed: Mapping[int, str] = field(default_factory=dict)
+
+
+def fragment_path(folder: Path, chunk: str) -> Path:
+    """Return where the tar fragment of a chunk lies."""
+    return folder / f"{chunk}.tar"
+
+
+def rows_path(folder: Path, chunk: str) -> Path:
+    """Return where the rows of a chunk lie; this file is written last, so where it is the chunk is complete."""
+    return folder / f"{chunk}.jsonl"
+
+
+def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> None:
+    """Write the fragment and the rows of a chunk: a line of JSON for each entry, with ``row`` or ``rejected``.
+
+    Args:
+        job: what to do.
+        store: the layout's root.
+        starting: told the position of each entry before it is touched.
+
+    Raises:
+        StorageError: when the store as a whole cannot be read; never for one bad entry of a folder.
+    """
+    lines: list[str] = []
+    previews = {0: PREVIEWS, 1: PREVIEWS}
+    with FragmentWriter(fragment_path(job.folder, job.name)) as writer:
+        for position, (sample_id, entry) in enumerate(job.entries):
+            starting(position)
+            try:
+                if position in job.crashed:
+                    raise BadInputError("crashed", job.crashed[position])
+                sample = _read(entry, store, job.settings)
+            except BadInputError as error:
+                rejection = Rejection(entry.picture.key, error.reason, error.detail)
+                lines.append(json.dumps({"rejected": json.loads(rejection.to_json())}))
+                continue
+            row = _store(writer, sample_id, entry, sample, job)
+            line: dict[str, Any] = {"row": row, "fingerprints": sample.fingerprints, "links": _links(entry, sample)}
+            line["picture"] = entry.picture.key
+            if previews[sample.label]:
+                previews[sample.label] -= 1
+                line["preview"] = base64.b64encode(_preview(sample)).decode("ascii")
+            lines.append(json.dumps(line))
+    write_text(rows_path(job.folder, job.name), "".join(f"{line}\n" for line in lines))
+
+
+@dataclass(frozen=True)
+class _Sample:
+    data: bytes
+    picture: Picture
+    mask: NDArray[np.bool_] | None
+    label: int
+    fingerprints: list[tuple[int, int]]
+
+
+def _read(entry: Entry, store: Store, settings: EntrySettings) -> _Sample:
+    data = _fetch(store, entry.picture, settings.max_bytes)
+    picture = read_picture(data, max_pixels=settings.max_pixels)
+    mask = None
+    if entry.mask is not None:
+        mask = _read_mask(store, entry.mask, picture, settings)
+    forged = mask is not None and bool(mask.any())
+    if entry.label == 1 and not forged:
+        raise BadInputError("mask-empty", "the picture is forged, but its mask marks nothing")
+    views = [picture.rgb, np.ascontiguousarray(picture.rgb[:, ::-1])] if settings.mirrored else [picture.rgb]
+    prints = [(found.difference, found.frequency) for view in views if (found := fingerprint(view))]
+    return _Sample(data, picture, mask if forged else None, int(forged), prints)
+
+
+def _read_mask(store: Store, blob: Blob, picture: Picture, settings: EntrySettings) -> NDArray[np.bool_]:
+    try:
+        data = _fetch(store, blob, settings.max_bytes)
+        height, width = picture.rgb.shape[:2]
+        return decode_mask(data, (height, width), orientation=picture.orientation, max_pixels=settings.max_pixels)
+    except BadInputError as error:
+        reason = error.reason if error.reason.startswith("mask-") else f"mask-{error.reason}"
+        raise BadInputError(reason, f"{blob.key}: {error.detail}") from error
+
+
+def _fetch(store: Store, blob: Blob, max_bytes: int) -> bytes:
+    if blob.size == 0:
+        raise BadInputError("empty", "the file has no bytes")
+    try:
+        data = store.read(blob.key, 0, max_bytes + 1) if blob.size <= max_bytes else b""
+    except StorageError as error:
+        # What cannot be read in a folder is one bad file. A server that fails would take every entry after it along.
+        if isinstance(error, NotFoundError) or store.uri.startswith("file://"):
+            raise BadInputError("unreadable", str(error)) from error
+        raise
+    if not 0 < len(data) <= max_bytes:
+        raise BadInputError("too-many-bytes", f"the file has {blob.size:,} bytes, more than the limit of {max_bytes:,}")
+    return data
+
+
+def _store(writer: FragmentWriter, sample_id: str, entry: Entry, sample: _Sample, job: Job) -> dict[str, Any]:
+    picture = sample.picture
+    if job.settings.store == "original":
+        offset, size = writer.add(f"{sample_id}.{picture.extension}", sample.data)
+    else:
+        offset, size = writer.add(f"{sample_id}.png", encode_png(picture.rgb))
+    mask_offset = mask_size = None
+    if sample.mask is not None:
+        mask_offset, mask_size = writer.add(f"{sample_id}.mask.png", encode_png(sample.mask))
+    height, width = picture.rgb.shape[:2]
+    return {
+        "sample_id": sample_id,
+        "media_id": f"{job.dataset}/{entry.name}",
+        "dataset": job.dataset,
+        "method": entry.method if sample.label else AUTHENTIC,
+        "compression": picture.compression,
+        "label": sample.label,
+        "label_name": FORGED if sample.label else AUTHENTIC,
+        "frame": 0,
+        "time_ms": 0.0,
+        "track": -1,
+        "box": None,
+        "box_score": None,
+        "width": width,
+        "height": height,
+        "forged_fraction": 0.0 if sample.mask is None else float(np.count_nonzero(sample.mask)) / sample.mask.size,
+        "offset": offset,
+        "size": size,
+        "mask_offset": mask_offset,
+        "mask_size": mask_size,
+    }
+
+
+def _links(entry: Entry, sample: _Sample) -> list[int]:
+    """Return 64-bit hashes of what connects the entry to others; identical files are connected too."""
+    content = f"content:{hashlib.sha256(sample.data).hexdigest()}"
+    return [
+        int.from_bytes(hashlib.blake2b(link.encode(), digest_size=8).digest(), "big")
+        for link in (*entry.links, content)
+    ]
+
+
+def _preview(sample: _Sample) -> bytes:
+    """Return a small JPEG of the picture with the outline of its mask."""
+    height, width = sample.picture.rgb.shape[:2]
+    scale = PREVIEW_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(sample.picture.rgb, size, interpolation=cv2.INTER_AREA)
+    if sample.mask is not None:
+        # Any forged pixel of a cell counts, lest small forgeries vanish.
+        covered = cv2.resize(sample.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        outlines, _ = cv2.findContours(covered.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(small, outlines, -1, _OUTLINE, 1)
+    return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

@@ -1,0 +1,28 @@
+"""The extraction step as KFP sees it."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Output
+
+from components.images import EXTRACTOR
+
+
+@dsl.component(base_image=EXTRACTOR, install_kfp_package=False)  # type: ignore[untyped-decorator]
+def extract_frames(source: str, shards: str, recipe: str, dataset: Output[Dataset], workers: int = 0) -> None:
+    """Turn a layout into a sample index and shards.
+
+    Args:
+        source: folder or ``s3://`` prefix where the layout begins.
+        shards: URI under which shards are stored.
+        recipe: ``ExtractRecipe`` as JSON.
+        dataset: the sample index.
+        workers: processes; 0 for one a core.
+    """
+    from pathlib import Path
+
+    from components.extract_frames.extract import extract_frames as run
+    from components.extract_frames.recipe import ExtractRecipe
+    from media.settings import parse
+
+    settings = parse(ExtractRecipe, recipe, "recipe")
+    summary = run(source, Path(dataset.path), shards, settings, workers=workers or None)
+    dataset.metadata.update(samples=summary.samples, rejected=summary.rejected, index_sha256=summary.index_sha256)

@@ -1,0 +1,224 @@
+"""From the rows of all chunks to the index: groups and splits over light columns, then the rows themselves."""
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.extract_frames.chunk import rows_path
+from components.extract_frames.plan import Plan
+from components.extract_frames.recipe import ExtractRecipe
+from media.files import atomic_write
+from media.grouping import Hashes, group
+from media.index import SPLITS, schema_for
+from media.layouts import Rejection
+from media.layouts.base import stem
+from media.official_splits import OfficialSplits
+from media.splits import assign_by_fractions, require_classes, require_no_overlap
+
+ROW_GROUP = 4096
+PREVIEWS = 48
+
+
+@dataclass
+class Columns:
+    """What grouping and splitting need of every sample, as plain numbers; some tens of bytes a sample."""
+
+    key: "array[int]" = field(default_factory=lambda: array("Q"))  # the first 64 bits of the sample id
+    label: "array[int]" = field(default_factory=lambda: array("b"))
+    forged_fraction: "array[float]" = field(default_factory=lambda: array("d"))
+    official: "array[int]" = field(default_factory=lambda: array("b"))
+    hash_owner: "array[int]" = field(default_factory=lambda: array("q"))
+    difference: "array[int]" = field(default_factory=lambda: array("Q"))
+    frequency: "array[int]" = field(default_factory=lambda: array("Q"))
+    link_owner: "array[int]" = field(default_factory=lambda: array("q"))
+    link: "array[int]" = field(default_factory=lambda: array("Q"))
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def numpy(self, name: str) -> NDArray[Any]:
+        """Return one column without copying it."""
+        values: array[Any] = getattr(self, name)
+        return np.frombuffer(values, dtype=values.typecode) if values else np.empty(0, values.typecode)
+
+    def add(self, line: Mapping[str, Any], split: int) -> None:
+        """Append a sample."""
+        owner = len(self.key)
+        row = line["row"]
+        self.key.append(int(row["sample_id"][:16], 16))
+        self.label.append(row["label"])
+        self.forged_fraction.append(row["forged_fraction"])
+        self.official.append(split)
+        for difference, frequency in line["fingerprints"]:
+            self.hash_owner.append(owner)
+            self.difference.append(difference)
+            self.frequency.append(frequency)
+        for link in line["links"]:
+            self.link_owner.append(owner)
+            self.link.append(link)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The group (as the number of its first sample) and the split (as position in ``SPLITS``) of every sample.
+
+    A split of -1 leaves a sample out of the index.
+    """
+
+    groups: NDArray[np.int64]
+    splits: NDArray[np.int8]
+    keys: NDArray[np.uint64]
+
+
+@dataclass
+class Counts:
+    """What the report tells: samples by (split, label name, method), a few previews, and numbers of groups."""
+
+    samples: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    previews: list[tuple[str, str]] = field(default_factory=list)  # caption, JPEG in base64
+    groups: int = 0
+    largest_group: int = 0
+
+
+def collect(chunks: Sequence[str], folder: Path, plan: Plan, official: OfficialSplits | None) -> Columns:
+    """Read the rows of all chunks once; what was rejected, or is in no official split, goes to the plan's rejections.
+
+    Args:
+        chunks: names, in order.
+        folder: of their files.
+        plan: takes the rejections.
+        official: the splits of an official file, if there is one.
+    """
+    columns = Columns()
+    for line in _lines(chunks, folder):
+        if "rejected" in line:
+            plan.reject(Rejection(**line["rejected"]))
+            continue
+        split = -1 if official is None else official.of(*_listed_as(line))
+        columns.add(line, split)
+        if official is not None and split < 0:
+            plan.reject(Rejection(line["picture"], "no-split", "the file of official splits does not name it"))
+    return columns
+
+
+def _listed_as(line: Mapping[str, Any]) -> tuple[str, ...]:
+    picture = line["picture"]
+    file = picture.rpartition("/")[2]
+    return (line["row"]["media_id"], picture, file, stem(file))
+
+
+def _lines(chunks: Sequence[str], folder: Path) -> Iterator[dict[str, Any]]:
+    for chunk in chunks:
+        with rows_path(folder, chunk).open(encoding="utf-8") as stream:
+            for line in stream:
+                yield json.loads(line)
+
+
+def assign(columns: Columns, recipe: ExtractRecipe, chunks: Sequence[str], folder: Path) -> Assignment:
+    """Group all samples and give every group its split.
+
+    Raises:
+        SplitError: when a group would lie in two splits, or a split would lack a class.
+    """
+    groups = group(
+        len(columns),
+        Hashes(columns.numpy("hash_owner"), columns.numpy("difference"), columns.numpy("frequency")),
+        columns.numpy("link_owner"),
+        columns.numpy("link"),
+        distance=recipe.near_duplicates.distance,
+    )
+    keys, labels = columns.numpy("key"), columns.numpy("label")
+    if recipe.splits.all is not None:
+        splits = np.full(len(columns), SPLITS.index(recipe.splits.all), np.int8)
+    elif recipe.splits.file is not None:
+        splits = columns.numpy("official")
+        require_no_overlap(groups, splits, lambda numbers: _names(numbers, chunks, folder))
+        require_classes(splits, labels)
+    else:
+        splits = assign_by_fractions(groups, keys, labels, columns.numpy("forged_fraction"), recipe.splits)
+    return Assignment(groups, splits, keys)
+
+
+def _names(numbers: list[int], chunks: Sequence[str], folder: Path) -> dict[int, str]:
+    samples = (line["row"]["media_id"] for line in _lines(chunks, folder) if "row" in line)
+    return {number: name for number, name in enumerate(samples) if number in numbers}
+
+
+def write_index(
+    path: Path,
+    assignment: Assignment,
+    recipe: ExtractRecipe,
+    shards: str,
+    chunks: Sequence[str],
+    folder: Path,
+    bases: Mapping[str, tuple[str, int]],
+) -> Counts:
+    """Write ``index.parquet``, in row groups of a fixed number of rows, and return what the report tells.
+
+    Args:
+        path: of the file.
+        assignment: groups and splits.
+        recipe: of the extraction.
+        shards: URI of the place of the shards.
+        chunks: names, in order.
+        folder: of their files.
+        bases: shard and base offset of each chunk.
+    """
+    schema = schema_for(recipe.spec, shards)
+    counts = _count_groups(assignment)
+    each = max(1, PREVIEWS // max(1, len(chunks)))
+    shown = set(np.linspace(0, len(chunks) - 1, min(PREVIEWS, len(chunks))).astype(int).tolist())
+    rows: list[dict[str, Any]] = []
+    number = 0
+    with atomic_write(path) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for position, chunk in enumerate(chunks):
+            previews: dict[int, list[tuple[str, str]]] = {0: [], 1: []}
+            for line in _lines([chunk], folder):
+                if "rejected" in line:
+                    continue
+                row = _complete(line["row"], assignment, number, *bases[chunk])
+                number += 1
+                if row["split"] is None:
+                    continue
+                counts.samples[row["split"], row["label_name"], row["method"]] += 1
+                if position in shown and "preview" in line:
+                    previews[row["label"]].append((f"{row['split']}: {line['picture']}", line["preview"]))
+                rows.append(row)
+                if len(rows) == ROW_GROUP:
+                    writer.write_table(pa.Table.from_pylist(rows, schema))
+                    rows = []
+            counts.previews += _alternating(previews[1], previews[0])[:each]
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+    return counts
+
+
+def _complete(row: dict[str, Any], assignment: Assignment, number: int, shard: str, base: int) -> dict[str, Any]:
+    split = int(assignment.splits[number])
+    return row | {
+        "group_id": f"{int(assignment.keys[assignment.groups[number]]):016x}",
+        "split": SPLITS[split] if split >= 0 else None,
+        "shard": shard,
+        "offset": row["offset"] + base,
+        "mask_offset": None if row["mask_offset"] is None else row["mask_offset"] + base,
+    }
+
+
+def _count_groups(assignment: Assignment) -> Counts:
+    _, sizes = np.unique(assignment.groups[assignment.splits >= 0], return_counts=True)
+    return Counts(groups=len(sizes), largest_group=int(sizes.max(initial=0)))
+
+
+def _alternating(left: list[tuple[str, str]], right: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    shared = min(len(left), len(right))
+    pairs = [item for pair in zip(left, right, strict=False) for item in pair]
+    return pairs + left[shared:] + right[shared:]

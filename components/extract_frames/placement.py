@@ -1,0 +1,139 @@
+"""From the fragments of chunks to shards in the store, remembered shard by shard so that a restart goes on from there.
+
+Fragments are removed once their shard is stored: at no time does more than a few shards' worth lie on the disk.
+"""
+
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+from components.extract_frames.chunk import fragment_path
+from media.files import write_text
+from media.shards import AssembledFragment, assemble
+from media.storage import Store
+
+_EMPTY = 2 * tarfile.BLOCKSIZE  # bytes of the end of an archive, which is all of one without entries
+
+
+@dataclass(frozen=True)
+class StoredShard:
+    """A shard in the store.
+
+    Attributes:
+        name: ``<sha256>.tar``.
+        size: bytes.
+        chunks: names of the chunks in it, in order.
+        bases: what to add to the offsets of each.
+        last: whether it was closed because there were no more chunks.
+    """
+
+    name: str
+    size: int
+    chunks: tuple[str, ...]
+    bases: tuple[int, ...]
+    last: bool
+
+
+class Placement:
+    """Where each chunk lies, as far as is known.
+
+    Attributes:
+        bases: shard and base offset by chunk.
+        shards: those stored, in order.
+    """
+
+    def __init__(self, shards: Store, folder: Path, shard_bytes: int) -> None:
+        """Know nothing yet.
+
+        Args:
+            shards: where shards are stored.
+            folder: of the chunks' files; shards are assembled and remembered there.
+            shard_bytes: how large a shard may become.
+        """
+        self._store = shards
+        self._folder = folder
+        self._shard_bytes = shard_bytes
+        self.bases: dict[str, tuple[str, int]] = {}
+        self.shards: list[StoredShard] = []
+
+    def resume(self, chunks: Sequence[str], has_rows: Callable[[str], bool]) -> int:
+        """Take over what an earlier run stored of the same chunks.
+
+        Args:
+            chunks: all names, in order.
+            has_rows: whether the rows of a chunk are there.
+
+        Returns:
+            How many chunks, from the first on, lie in shards.
+        """
+        position = 0
+        while position < len(chunks):
+            shard = self._remembered(chunks[position])
+            if shard is None or tuple(chunks[position : position + len(shard.chunks)]) != shard.chunks:
+                break
+            end = position + len(shard.chunks)
+            stored = self._store.head(shard.name)
+            same = stored is not None and stored.size == shard.size and shard.last == (end == len(chunks))
+            if not same or not all(map(has_rows, shard.chunks)):
+                break
+            self._know(shard)
+            position = end
+        return position
+
+    def place(self, chunks: Iterable[str], final: str) -> None:
+        """Assemble chunks, as they come, into shards and store these while the next is filled.
+
+        Args:
+            chunks: names, in order; their fragments are complete.
+            final: the last name there will be.
+        """
+        fragments = (fragment_path(self._folder, chunk) for chunk in chunks)
+        with ThreadPoolExecutor(1, thread_name_prefix="shard-upload") as uploader:
+            earlier: Future[StoredShard] | None = None
+            placed = assemble(fragments, self._folder, self._shard_bytes)
+            for _, shard in groupby(placed, key=lambda fragment: fragment.shard_name):
+                complete = list(shard)
+                if earlier is not None:
+                    self._know(earlier.result())
+                earlier = uploader.submit(self._put, complete, final)
+            if earlier is not None:
+                self._know(earlier.result())
+
+    def _put(self, fragments: list[AssembledFragment], final: str) -> StoredShard:
+        name = fragments[0].shard_name
+        path = self._folder / name
+        shard = StoredShard(
+            name=name,
+            size=path.stat().st_size,
+            chunks=tuple(fragment.path.stem for fragment in fragments),
+            bases=tuple(fragment.base_offset for fragment in fragments),
+            last=fragments[-1].path.stem == final,
+        )
+        present = self._store.head(name)
+        wanted = shard.size > _EMPTY  # nothing but rejected entries makes no shard
+        if wanted and (present is None or present.size != shard.size):
+            self._store.upload(path, name)
+        write_text(self._record(shard.chunks[0]), json.dumps(asdict(shard)))
+        path.unlink()
+        for fragment in fragments:
+            fragment.path.unlink()
+        return shard
+
+    def _know(self, shard: StoredShard) -> None:
+        self.shards.append(shard)
+        for chunk, base in zip(shard.chunks, shard.bases, strict=True):
+            self.bases[chunk] = (shard.name, base)
+
+    def _record(self, first_chunk: str) -> Path:
+        return self._folder / f"{first_chunk}.shard-{self._shard_bytes}.json"
+
+    def _remembered(self, first_chunk: str) -> StoredShard | None:
+        with suppress(FileNotFoundError):
+            fields = json.loads(self._record(first_chunk).read_text(encoding="utf-8"))
+            return StoredShard(**(fields | {"chunks": tuple(fields["chunks"]), "bases": tuple(fields["bases"])}))
+        return None

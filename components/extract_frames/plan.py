@@ -1,0 +1,97 @@
+"""What there is to do: the entries of a layout, sorted and cut into chunks whose names tell their content."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.extract_frames.chunk import EntrySettings, Job
+from components.extract_frames.recipe import ExtractRecipe
+from media.disktable import DiskTable
+from media.errors import BadInputError
+from media.index import sample_id
+from media.layouts import Entry, Rejection, expected_place, read_layout
+from media.storage import Store
+
+# Small enough to share among processes and to lose little in a kill, large enough to make files and messages cheap.
+CHUNK_ENTRIES = 64
+CHUNK_BYTES = 32 * 2**20
+
+# Part of every chunk's name; to be raised whenever a chunk's files come out otherwise than before.
+_FORMAT = 1
+
+
+class Plan:
+    """All entries and rejections of one listing, held on disk in the order of their names.
+
+    Attributes:
+        settings: what decides how an entry is stored.
+        count: number of entries.
+    """
+
+    def __init__(self, store: Store, recipe: ExtractRecipe) -> None:
+        """List the source.
+
+        Raises:
+            BadInputError: ``no-input`` when nothing lies there.
+            StorageError: when the source cannot be listed.
+        """
+        self.settings = EntrySettings(
+            max_bytes=recipe.limits.max_bytes,
+            max_pixels=recipe.limits.max_pixels,
+            mirrored=recipe.near_duplicates.mirrored,
+            store=recipe.spec.extraction.store,
+        )
+        self._rejected = DiskTable()
+        self._dataset = recipe.dataset
+        self._entries = DiskTable()
+        ignore = frozenset({recipe.splits.file} if recipe.splits.file else ())
+        for item in read_layout(recipe.layout, store, ignore=ignore):
+            if isinstance(item, Rejection):
+                self.reject(item)
+            else:
+                self._entries.add(item.name, item.to_json())
+        self.count = len(self._entries)
+        if not self.count and not len(self._rejected):
+            raise BadInputError(
+                "no-input",
+                f"{store.uri} does not exist or holds nothing; the layout {recipe.layout!r} has its files in "
+                f"{expected_place(recipe.layout)}",
+            )
+
+    def reject(self, rejection: Rejection) -> None:
+        """Note an input that is left out."""
+        self._rejected.add(rejection.name, rejection.to_json())
+
+    def rejections(self) -> Iterator[tuple[str, str]]:
+        """Stream what is left out, by name: reason, and line of ``rejected.jsonl``."""
+        for _, line in self._rejected.pairs():
+            yield json.loads(line)["reason"], line
+
+    def chunks(self) -> Iterator[tuple[str, tuple[Entry, ...]]]:
+        """Stream the chunks: name, and consecutive entries."""
+        lines: list[str] = []
+        size = 0
+        for _, line in self._entries.pairs():
+            entry_bytes = _bytes(Entry.from_json(line))
+            if lines and (len(lines) == CHUNK_ENTRIES or size + entry_bytes > CHUNK_BYTES):
+                yield self._chunk(lines)
+                lines, size = [], 0
+            lines.append(line)
+            size += entry_bytes
+        if lines:
+            yield self._chunk(lines)
+
+    def job(self, name: str, entries: tuple[Entry, ...], folder: Path) -> Job:
+        """Return the job of a chunk."""
+        named = tuple((sample_id(f"{self._dataset}/{entry.name}"), entry) for entry in entries)
+        return Job(name, folder, self.settings, self._dataset, named)
+
+    def _chunk(self, lines: list[str]) -> tuple[str, tuple[Entry, ...]]:
+        settings = json.dumps([_FORMAT, self._dataset, vars(self.settings)], sort_keys=True)
+        name = hashlib.sha256("\n".join([settings, *lines]).encode()).hexdigest()[:32]
+        return name, tuple(Entry.from_json(line) for line in lines)
+
+
+def _bytes(entry: Entry) -> int:
+    return entry.picture.size + (entry.mask.size if entry.mask else 0)
