@@ -74,9 +74,12 @@ def load_sample(row: Mapping[str, Any], reader: ShardReader) -> tuple[NDArray[np
 
 
 @cache
-def _use_one_thread() -> None:
-    """Give a loader's worker one OpenCV thread, as PyTorch does with its own: the workers are the parallelism."""
-    cv2.setNumThreads(1)
+def _use_no_threads() -> None:
+    """Let OpenCV work in a loader's worker without threads, as PyTorch does there: the workers are the parallelism.
+
+    Zero and not one: one would make OpenCV wait for its pool's threads, which do not exist in a forked process.
+    """
+    cv2.setNumThreads(0)
 
 
 class PictureDataset(Dataset[Sample]):
@@ -120,7 +123,7 @@ class PictureDataset(Dataset[Sample]):
             MismatchError: when the sample cannot be read; the message names it.
         """
         if get_worker_info() is not None:
-            _use_one_thread()
+            _use_no_threads()
         row, seed = key
         sample_id = self._sample_id[row].decode()
         offset, size, mask_offset, mask_size = self._spans[row].tolist()

@@ -1,6 +1,8 @@
 import pickle
+import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -133,13 +135,13 @@ def test_a_batch_holds_what_its_samples_hold_with_channels_last_in_memory(index,
         assert torch.equal(batch["mask"][position], sample["mask"])
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_worker_processes_give_what_this_process_gives(index, reader, context):
+@pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
+def test_worker_processes_give_what_this_process_gives(index, reader, context, workers):
     dataset = _dataset(index, reader, "enhanced")
     keys = [(row, seed) for seed in range(3) for row in range(4)]
     expected = [dataset[key] for key in keys]
     loader = DataLoader(
-        dataset, batch_size=2, sampler=keys, num_workers=2, collate_fn=collate, multiprocessing_context=context
+        dataset, batch_size=2, sampler=keys, num_workers=workers, collate_fn=collate, multiprocessing_context=context
     )
     batches = list(loader)
     assert len(batches) == 6
@@ -150,6 +152,19 @@ def test_worker_processes_give_what_this_process_gives(index, reader, context):
             assert torch.equal(batch["image"][place], sample["image"])
             assert torch.equal(batch["mask"][place], sample["mask"])
             assert batch["sample_id"][place] == sample["sample_id"]
+
+
+def test_forked_workers_end_though_opencv_had_threads_before_the_fork(index, reader):
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), dtype=np.uint8), (0, 0), 3)
+    loader = DataLoader(
+        _dataset(index, reader), sampler=[(0, 0), (1, 1)], num_workers=1, collate_fn=collate,
+        multiprocessing_context="fork",
+    )  # fmt: skip
+    started = time.monotonic()
+    assert len(list(loader)) == 2
+    del loader
+    assert time.monotonic() - started < 4  # PyTorch kills a worker that has not ended after 5 s
 
 
 def test_a_dataset_survives_pickling(index, reader):
