@@ -35,6 +35,7 @@ PILLOW_LIMIT = 178_956_970
 EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "TIFF": "tif", "WEBP": "webp", "BMP": "bmp"}
 _PLUGINS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # the JPEG plugin opens MPO too
 _ORIENTATION_TAG = 0x0112
+_PNG_END = b"IEND\xaeB`\x82"  # the last chunk, which has no content, and its checksum
 # Sum of the luminance table in ITU-T T.81, Annex K.1, which the IJG library scales by its quality setting.
 _STANDARD_LUMINANCE_SUM = 3688
 _MASK_LEVEL = 127  # of 0..255; a mask that was resampled or saved as JPEG has greys along its edges
@@ -70,9 +71,9 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     with _opened(data, max_pixels) as image:
         _require_complete(image, data)
-        image.load()
         orientation = _orientation(image)
-        rgb = _oriented(_to_rgb(image), orientation)
+        image.load()
+        rgb = _as_shown(_to_rgb(image), image, orientation)
         return Picture(np.ascontiguousarray(rgb), EXTENSIONS[str(image.format)], orientation, _compression(image))
 
 
@@ -90,7 +91,8 @@ def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int
     with _opened(data, max_pixels) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF behind its pixels; a header's answer must not cost that.
-        swapped = (image.format != "PNG" or "exif" in image.info) and _orientation(image) >= 5
+        known = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        swapped = known and _orientation(image) >= 5
         return (height, width) if swapped else (width, height)
 
 
@@ -185,7 +187,7 @@ def _require_complete(image: Image.Image, data: bytes) -> None:
         # After the start of scan an end-of-image marker cannot be part of the coded data.
         complete = data.rfind(b"\xff\xd9") > _start_of_scan(data)
     elif image.format == "PNG":
-        complete = b"IEND" in data
+        complete = _PNG_END in data
         if complete:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as again:
                 again.verify()  # the checksum of every chunk, which loading alone skips
@@ -214,6 +216,11 @@ def _orientation(image: Image.Image) -> int:
         # A broken EXIF block says nothing about the pixels; viewers show such a picture unturned.
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _as_shown(pixels: NDArray[T], image: Image.Image, orientation: int) -> NDArray[T]:
+    # Pillow turns TIFF files, and only these, by itself.
+    return pixels if image.format == "TIFF" else _oriented(pixels, orientation)
 
 
 def _oriented(pixels: NDArray[T], orientation: int) -> NDArray[T]:
@@ -285,6 +292,7 @@ def _flatten(stack: NDArray[Any], shape: tuple[int, int], orientation: int) -> N
 def _read_mask_picture(data: bytes, max_pixels: int) -> NDArray[Any]:
     with _opened(data, max_pixels) as image:
         _require_complete(image, data)
+        orientation = _orientation(image)
         image.load()
         if image.mode.startswith("I;16"):
             deep = np.asarray(image).astype(np.uint16)
@@ -293,7 +301,7 @@ def _read_mask_picture(data: bytes, max_pixels: int) -> NDArray[Any]:
             levels = np.array(image.convert("L") if image.mode == "1" else image)
         else:
             levels = np.array(image.convert("RGB")).max(axis=2)
-        return _oriented(levels, _orientation(image))
+        return _as_shown(levels, image, orientation)
 
 
 def _binary(levels: NDArray[Any]) -> NDArray[np.bool_]:

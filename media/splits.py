@@ -137,7 +137,7 @@ def _require_classes(chosen: NDArray[np.int64], per_class: NDArray[np.int64], na
 
 def _mix(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     """Shuffle by the seed: the SplitMix64 finaliser (Steele et al. 2014) over key and seed."""
-    mixed = keys + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = keys + np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return np.asarray(mixed ^ (mixed >> np.uint64(31)), np.uint64)

@@ -11,7 +11,6 @@ import warnings
 from multiprocessing.connection import Connection
 
 import cv2
-from PIL.Image import DecompressionBombWarning
 
 from components.extract_frames.chunk import Job, extract_chunk
 from media.errors import VeriframeError
@@ -25,7 +24,8 @@ def main(descriptor: int) -> None:
     ``("broken", traceback)``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt at the terminal is the parent's to handle
-    warnings.simplefilter("ignore", DecompressionBombWarning)  # the recipe's own limit decides
+    # Pillow warns of odd EXIF and TIFF tags and of sizes; here limits are the recipe's, and what matters is an error.
+    warnings.filterwarnings("ignore", module="PIL")
     cv2.setNumThreads(1)
     connection = Connection(descriptor)
     try:

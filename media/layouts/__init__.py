@@ -49,6 +49,6 @@ def read_layout(name: str, store: Store, *, ignore: frozenset[str] = frozenset()
     for item in LAYOUTS[require_layout(name)](store):
         if isinstance(item, Entry):
             yield known.applied(item)
-        elif item.name not in ignore and item.name != provenance.FILE:
+        elif item.name not in ignore and item.name not in provenance.SIDECARS:
             yield item
     yield from known.without_picture()

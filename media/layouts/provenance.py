@@ -13,6 +13,8 @@ from media.layouts.base import AUTHENTIC, Entry, Rejection
 from media.storage import NotFoundError, Store
 
 FILE = "provenance.jsonl"
+# What the forging command leaves beside the layout; none of it is a picture.
+SIDECARS = frozenset({FILE, "forging.json", "rejected.jsonl"})
 
 
 class Provenance:
