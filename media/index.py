@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from media.errors import BadInputError, MismatchError
-from media.files import sha256_file
+from media.files import atomic_write, sha256_file, write_text
 from media.spec import PreprocessingSpec, read_spec
 
 INDEX_FILE = "index.parquet"
@@ -91,6 +91,23 @@ class SampleIndex:
 def schema_for(spec: PreprocessingSpec, shards: str) -> pa.Schema:
     """Return ``SCHEMA`` with the metadata that an index file carries."""
     return SCHEMA.with_metadata({SHARDS_KEY: shards.encode(), SPEC_KEY: spec.sha256.encode()})
+
+
+def write_index(folder: Path, table: pa.Table, spec: PreprocessingSpec, shards: str) -> None:
+    """Write ``index.parquet`` and ``spec.json``, for an index that fits into memory.
+
+    Args:
+        folder: where to; made if it is not there.
+        table: rows with the columns of ``SCHEMA``.
+        spec: how the samples' pixels came to be.
+        shards: the URI the shards lie under.
+
+    Raises:
+        StorageError: when the folder cannot be written.
+    """
+    write_text(folder / SPEC_FILE, spec.to_document())
+    with atomic_write(folder / INDEX_FILE) as stream:
+        pq.write_table(table.select(SCHEMA.names).cast(schema_for(spec, shards)), stream)
 
 
 def read_index(folder: Path) -> SampleIndex:

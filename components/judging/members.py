@@ -1,6 +1,7 @@
 """Loading trained models to judge with."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -52,17 +53,17 @@ def load_model(model: Path, device: torch.device | str) -> LoadedNetwork:
     return loaded
 
 
-def load_member(model: Path, device: torch.device | str, *, index: SampleIndex | None = None) -> Member:
+def load_member(model: Path, device: torch.device | str, *, indexes: Sequence[SampleIndex] = ()) -> Member:
     """Load a segmentation model as a member called by its variant's name.
 
     Args:
         model: a folder that the training step wrote, or a checkpoint file.
         device: where to put the network.
-        index: when given, the model must have been trained on equally extracted pixels.
+        indexes: the model must have been trained on pixels extracted as theirs were.
 
     Raises:
         BadInputError: as ``load_model``; ``wrong-task`` when the model does not mark regions.
-        MismatchError: as ``load_model``; when model and index differ in how pixels were extracted.
+        MismatchError: as ``load_model``; when model and an index differ in how pixels were extracted.
     """
     loaded = load_model(model, device)
     if loaded.family.task != SEGMENTATION:
@@ -70,6 +71,6 @@ def load_member(model: Path, device: torch.device | str, *, index: SampleIndex |
             "wrong-task",
             f"{model} is of family {loaded.family.name} (task {loaded.family.task}), which marks no regions",
         )
-    if index is not None:
+    for index in indexes:
         require_same_extraction(loaded.spec, f"model {loaded.member}", index.spec, "the index")
     return Member(loaded.member, loaded.network, loaded.spec.input)

@@ -38,7 +38,7 @@ class Member:
     """One model that takes part in judging.
 
     Attributes:
-        name: unique among the members judged together; never ``ensemble``.
+        name: unique among the members judged together.
         network: normalised float32 [B,C,S,S] in, logits [B,1,S,S] out; in eval mode, on the device.
         input: how a picture becomes its input.
         temperature: calibration; logits are divided by it.
@@ -60,7 +60,7 @@ class Judged:
         row: its row of the index.
         rgb: the picture as judged (degraded where that was asked for), uint8 [H, W, 3].
         mask: ground truth, bool [H, W].
-        probabilities: of being forged, float32 [H, W] in 0..1, by member; and ``ensemble`` where there are several.
+        probabilities: of being forged, float32 [H, W] in 0..1, by member and by ensemble.
         logits: blended logits before temperature, float32 [H, W], by member; empty unless asked for.
     """
 
@@ -107,6 +107,7 @@ def judge_index(
     precision: str = "fp32",
     degrade: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
     progress: str | None = None,
+    ensembles: Mapping[str, Sequence[str]] | None = None,
     keep_logits: bool = False,
     workers: int = 2,
     unreadable: Callable[[dict[str, Any], BadInputError], None] | None = None,
@@ -124,6 +125,8 @@ def judge_index(
         precision: ``fp32`` (TF32 off) or ``bf16`` (autocast).
         degrade: applied to every picture before anything else.
         progress: label of the progress shown; None shows nothing.
+        ensembles: names of members by the name of their ensemble; None makes one of all, called ``ensemble``, where
+            there are several.
         keep_logits: also blend the logits, for calibration.
         workers: threads that read, decode and cut ahead.
         unreadable: called for a picture that cannot be decoded, which is then left out; None raises instead.
@@ -133,7 +136,9 @@ def judge_index(
         SettingsError: on an unknown precision, or names that are not unique.
         VeriframeError: when the device's memory does not suffice.
     """
-    _check(members, precision)
+    if ensembles is None:
+        ensembles = {ENSEMBLE: [member.name for member in members]} if len(members) > 1 else {}
+    _check(members, ensembles, precision)
     specs = list(dict.fromkeys(member.input for member in members))
     engine = _Engine(members, torch.device(device), batch_size, precision)
     pictures: deque[_Picture] = deque()
@@ -157,20 +162,20 @@ def judge_index(
                 while len(queue) >= batch_size:
                     engine.run(spec, [queue.popleft() for _ in range(batch_size)])
             while pictures and not pictures[0].waiting:
-                yield _finish(pictures.popleft(), members, keep_logits)
+                yield _finish(pictures.popleft(), members, ensembles, keep_logits)
         for spec, queue in queues.items():
             while queue:
                 engine.run(spec, [queue.popleft() for _ in range(min(batch_size, len(queue)))])
         while pictures:
-            yield _finish(pictures.popleft(), members, keep_logits)
+            yield _finish(pictures.popleft(), members, ensembles, keep_logits)
 
 
-def _check(members: Sequence[Member], precision: str) -> None:
+def _check(members: Sequence[Member], ensembles: Mapping[str, Sequence[str]], precision: str) -> None:
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
-    names = [member.name for member in members]
-    if not names or len(set(names)) != len(names) or ENSEMBLE in names:
-        raise SettingsError(f"members need unique names other than {ENSEMBLE!r}, got {', '.join(names) or 'none'}")
+    names = [*(member.name for member in members), *ensembles]
+    if not members or len(set(names)) != len(names):
+        raise SettingsError(f"members and ensembles need unique names, got {', '.join(names) or 'none'}")
 
 
 def _prepare(
@@ -256,7 +261,9 @@ def _sigmoid(logits: Map, temperature: float) -> Map:
         return np.asarray(1 / (1 + np.exp(-logits / np.float32(temperature))), dtype=np.float32)
 
 
-def _finish(picture: _Picture, members: Sequence[Member], keep_logits: bool) -> Judged:
+def _finish(
+    picture: _Picture, members: Sequence[Member], ensembles: Mapping[str, Sequence[str]], keep_logits: bool
+) -> Judged:
     probabilities, logits = {}, {}
     for member in members:
         output, plan = picture.outputs.pop(member.name), picture.plans[member.input]
@@ -264,7 +271,7 @@ def _finish(picture: _Picture, members: Sequence[Member], keep_logits: bool) -> 
         probabilities[member.name] = np.clip(tiles.blend(_sigmoid(output, member.temperature), plan), 0, 1)
         if keep_logits:
             logits[member.name] = tiles.blend(output, plan)
-    if len(members) > 1:
-        weights = {member.name: member.weight for member in members}
-        probabilities[ENSEMBLE] = ensemble_map(probabilities, weights)
+    for name, names in ensembles.items():
+        weights = {member.name: member.weight for member in members if member.name in names}
+        probabilities[name] = ensemble_map(probabilities, weights)
     return Judged(picture.row, picture.rgb, picture.mask, probabilities, logits)

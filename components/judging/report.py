@@ -23,12 +23,15 @@ class Cell:
     note: str = ""
 
 
+Row = Sequence[Value | Cell]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table; numbers are right-aligned, floats are shown with ``digits`` decimals and None as a dash."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Value | Cell]]
+    rows: Sequence[Row]
     caption: str = ""
     digits: int = 3
 

@@ -1,0 +1,58 @@
+"""The evaluation's command line: ``python -m components.evaluate``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components import cli
+from components.evaluate.evaluate import evaluate
+from components.evaluate.recipe import EvaluateRecipe
+from media.errors import SettingsError
+from media.settings import load
+
+
+def _step(argv: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m components.evaluate", description="Judge models side by side on a test split."
+    )
+    parser.add_argument("--dataset", type=Path, required=True, help="sample index folder whose test split is judged")
+    parser.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        metavar="GROUP=PATH",
+        help="a model folder or checkpoint and the group it is judged in; may be repeated",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--recipe", type=Path, help="evaluation recipe, YAML or JSON (default: all defaults)")
+    parser.add_argument("--fit-dataset", type=Path, help="index folder whose val split chooses the operating points")
+    parser.add_argument("--cache", type=Path, help="folder for shards fetched from S3")
+    given = parser.parse_args(argv)
+    recipe = load(EvaluateRecipe, given.recipe) if given.recipe else EvaluateRecipe()
+    summary = evaluate(
+        given.dataset, _models(given.model), given.output, recipe, fit_dataset=given.fit_dataset, cache=given.cache
+    )
+    print(f"{given.output}: {summary.judged} pictures judged, {summary.rejected} could not be read")
+    for group, figures in summary.groups.items():
+        shown = (f"{name} {'undefined' if value is None else f'{value:.3f}'}" for name, value in figures.items())
+        print(f"{group}: {', '.join(shown)}")
+
+
+def _models(given: Sequence[str]) -> dict[str, list[Path]]:
+    models: dict[str, list[Path]] = {}
+    for text in given:
+        group, separator, path = text.partition("=")
+        if not (group and separator and path):
+            raise SettingsError(f"--model {text!r}: expected GROUP=PATH, such as v3=models/high_recall")
+        models.setdefault(group, []).append(Path(path))
+    return models
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the step; return the exit status."""
+    return cli.run(_step, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
