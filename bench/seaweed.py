@@ -18,6 +18,7 @@ from types import TracebackType
 
 ACCESS_KEY = "veriframe"
 SECRET_KEY = "loopback-only"  # noqa: S105  (of a server that nothing else can reach)
+READER_KEYS = ("veriframe-reader", "loopback-reader")  # of an account that may list and read
 START_SECONDS = 60.0
 
 # The parts of the server, each with a port for HTTP and one for gRPC.
@@ -29,8 +30,8 @@ class SeaweedServer:
 
     Attributes:
         endpoint: of the S3 gateway; the same after a restart.
-        access_key: the one account's.
-        secret_key: the one account's.
+        access_key: of the account that may do everything.
+        secret_key: of the same.
     """
 
     access_key = ACCESS_KEY
@@ -61,6 +62,12 @@ class SeaweedServer:
             "AWS_EC2_METADATA_DISABLED": "true",  # where a key is missing, do not look for one on the network
         }
 
+    @property
+    def reader_environment(self) -> dict[str, str]:
+        """The same for an account that may list and read, and not write."""
+        key, secret = READER_KEYS
+        return self.environment | {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+
     def start(self) -> None:
         """Start the server and return when it answers, some three seconds later.
 
@@ -73,7 +80,12 @@ class SeaweedServer:
         accounts = self._folder / "s3.json"
         credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
         account = {"name": "tests", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
-        accounts.write_text(json.dumps({"identities": [account]}))
+        reader = {
+            "name": "reader",
+            "credentials": [dict(zip(("accessKey", "secretKey"), READER_KEYS, strict=True))],
+            "actions": ["Read", "List"],
+        }
+        accounts.write_text(json.dumps({"identities": [account, reader]}))
         ports = [f"-{part}.port={self._http[part]}" for part in _PARTS]
         ports += [f"-{part}.port.grpc={self._grpc[part]}" for part in _PARTS]
         command = [
@@ -82,10 +94,13 @@ class SeaweedServer:
             "-s3.port.iceberg=0", "-s3.port.lance=0", "-iam=false",
             # Every bucket takes several volumes; none is allocated before it is filled.
             "-volume.max=2000", "-master.volumeSizeLimitMB=1024", "-master.volumePreallocate=false",
-            "-master.telemetry=false", *ports,
+            # A master that is alone needs no patience with others.
+            "-master.telemetry=false", "-master.electionTimeout=1s", "-master.heartbeatInterval=100ms", *ports,
         ]  # fmt: skip
+        # The server would make an account of the keys that it finds in the environment.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -132,6 +147,9 @@ class SeaweedServer:
 
     def _answers(self) -> bool:
         try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._http['master']}/dir/status", timeout=2) as answer:
+                if not json.load(answer)["Topology"]["DataCenters"]:  # no volume server has reported yet
+                    return False
             urllib.request.urlopen(self.endpoint, timeout=2).close()  # noqa: S310  (an http:// address of ours)
         except urllib.error.HTTPError as error:
             return error.code == 403  # up, and it wants a signature

@@ -46,7 +46,11 @@ class Store(Protocol):
         """The root, without a slash at its end."""
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Stream all objects whose key begins with ``prefix``, at any depth, by the order of their UTF-8 keys."""
+        """Stream all objects whose key begins with ``prefix``, at any depth.
+
+        A folder, and S3 itself, give them by the bytes of their UTF-8 keys; some S3-compatible servers folder by
+        folder. Objects that are written or removed meanwhile may or may not be among them.
+        """
 
     def head(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None where there is none."""

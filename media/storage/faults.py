@@ -128,7 +128,7 @@ def is_transient(error: Exception) -> bool:
     from botocore import exceptions as aws
     from urllib3.exceptions import HTTPError
 
-    connection = (aws.HTTPClientError, aws.ResponseStreamingError, aws.IncompleteReadError, aws.ReadTimeoutError)
+    connection = (aws.HTTPClientError, aws.ConnectionError, aws.ResponseStreamingError, aws.IncompleteReadError)
     if isinstance(error, (aws.SSLError, aws.InvalidProxiesConfigError)):
         return False
     return isinstance(error, (*connection, HTTPError, ConnectionError, TimeoutError))

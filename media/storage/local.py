@@ -99,9 +99,10 @@ class FileStore:
             raise NotFoundError(f"{path} does not exist") from None
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)  # fdopen would raise for a folder and leave it open
+            raise StorageError(f"cannot read {path}: it is not a regular file")
         with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StorageError(f"cannot read {path}: it is not a regular file")
             yield stream
 
     def write(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
