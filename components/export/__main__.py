@@ -22,7 +22,6 @@ def step(argv: Sequence[str] | None) -> None:
     parser.add_argument("--recipe", type=Path, help="YAML; without one the defaults hold")
     parser.add_argument("--evaluation", type=Path, help="folder of an evaluation, for the model card")
     parser.add_argument("--cache", type=Path, help="folder for fetched shards")
-    parser.add_argument("--device", help="where to judge val: cpu, cuda; by default a GPU if there is one")
     arguments = parser.parse_args(argv)
     summary = export(
         arguments.dataset,
@@ -31,7 +30,6 @@ def step(argv: Sequence[str] | None) -> None:
         load(ExportRecipe, arguments.recipe) if arguments.recipe else ExportRecipe(),
         evaluation=arguments.evaluation,
         cache=arguments.cache,
-        device=arguments.device,
     )
     print(f"{summary.folder}: {summary.bundle.name} {summary.bundle.version}, sha256 {summary.sha256}")
     print(f"operating point: {summary.choice.note}")

@@ -1,10 +1,11 @@
 """The model card: what a person must know of a bundle before relying on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.export.parity import Parity
 from components.export.recipe import ExportRecipe
+from components.judging.evaluation import Evaluation
 from components.judging.operating_point import Choice
 from media.bundle import Bundle
 from media.bundle.document import RelativePath
@@ -23,7 +24,7 @@ class CardFacts:
         choice: the ensemble's operating point.
         weights_note: how the weights came about.
         parity: every comparison of the gate.
-        evaluation: figures by name from an evaluation; empty where none was given.
+        evaluation: of the same models; None where none was given.
     """
 
     recipe: ExportRecipe
@@ -31,7 +32,7 @@ class CardFacts:
     choice: Choice
     weights_note: str
     parity: Sequence[Parity]
-    evaluation: Mapping[str, float | None]
+    evaluation: Evaluation | None
 
 
 def render_card(bundle: Bundle, facts: CardFacts) -> str:
@@ -109,12 +110,19 @@ def _operating_point(bundle: Bundle, facts: CardFacts) -> str:
 
 
 def _evaluation(facts: CardFacts) -> str:
-    if not facts.evaluation:
+    found = facts.evaluation
+    if found is None:
         return "## Evaluation\n\nNo evaluation was given to the export; the figures above are of val."
-    rows = [(name, _number(value)) for name, value in facts.evaluation.items()]
+    rows = [(name, _number(value)) for name, value in found.shown.items()]
+    rows.append(("F1 left under the worst degradation", _number(found.figures.robustness)))
+    shares = ", ".join(
+        f"{name} weight {_number(share.weight)} temperature {_number(share.temperature)}"
+        for name, share in found.members.items()
+    )
     return (
-        f"## Evaluation\n\nOn the test split, group {facts.recipe.evaluation_group}, as the evaluation step measured "
-        "it with equally weighted, uncalibrated members.\n\n" + _table(("figure", "value"), rows)
+        f"## Evaluation\n\nOn the test split, group {facts.recipe.evaluation_group}, at a threshold of "
+        f"{_number(found.point.threshold)} with {shares}, as the evaluation step chose them.\n\n"
+        + _table(("figure on test", "value"), rows)
     )
 
 

@@ -70,7 +70,6 @@ def export(
     *,
     evaluation: Path | None = None,
     cache: Path | None = None,
-    device: str | None = None,
 ) -> ExportSummary:
     """Write a bundle.
 
@@ -84,25 +83,23 @@ def export(
         recipe: what to write and what to tolerate.
         evaluation: folder of an evaluation whose figures the model card shows.
         cache: folder for fetched shards.
-        device: where to judge val; None takes a GPU if there is one. Formats are always written on the CPU.
 
     Raises:
         ParityError: when an exported network does not follow the trained one.
         SplitLeakError, BadInputError, MismatchError, SettingsError, StorageError: as the message says.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     index = read_index(dataset)
     val = index.where(split="val")
-    networks = _load(models, index, dataset, place)
+    networks = _load(models, index, dataset, recipe.judging.torch_device())
     reader = ShardReader(index.shards, cache)
     members = [Member(name, loaded.network, loaded.spec.input) for name, loaded in networks.items()]
-    fitted = fit(members, val, reader, recipe, place)
-    figures = read_evaluation(evaluation, recipe.evaluation_group).shown if evaluation else {}
+    fitted = fit(members, val, reader, recipe)
+    judged = read_evaluation(evaluation, recipe.evaluation_group) if evaluation else None
     with _replacing(output) as folder:
         eager = _write_networks(networks, folder, recipe)
         draft = _describe(networks, fitted, folder, recipe, index)
         parity = _prove(draft, eager, folder, val, reader, recipe)
-        facts = CardFacts(recipe, index, fitted.choices[ENSEMBLE], fitted.weights.note, parity, figures)
+        facts = CardFacts(recipe, index, fitted.choices[ENSEMBLE], fitted.weights.note, parity, judged)
         bundle = _finish(draft, facts, folder)
     written = read_bundle(output)
     return ExportSummary(output, bundle, written.sha256, fitted.choices[ENSEMBLE], parity)

@@ -1,15 +1,13 @@
 """What an export chooses, all of it on val: temperatures, ensemble weights and operating points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import torch
 
 from components.export.recipe import ExportRecipe
 from components.judging.calibration import DECIMALS, EnsembleWeights, PixelSampler, fit_temperature, fit_weights
+from components.judging.collect import collect_statistics
 from components.judging.operating_point import Choice, choose_operating_point
-from components.judging.predict import ENSEMBLE, Member, judge_index
-from components.judging.statistics import StatisticsCollector
+from components.judging.predict import ENSEMBLE, Judged, Member, judge_index
 from media.index import SampleIndex
 from media.shards import ShardReader
 
@@ -23,47 +21,60 @@ class Fitted:
     choices: Mapping[str, Choice]
 
 
-def fit(
-    members: Sequence[Member], val: SampleIndex, reader: ShardReader, recipe: ExportRecipe, device: torch.device | str
-) -> Fitted:
+def fit(members: Sequence[Member], val: SampleIndex, reader: ShardReader, recipe: ExportRecipe) -> Fitted:
     """Judge val twice: once for temperatures and weights, once calibrated for the operating points.
 
     Args:
-        members: at temperature 1, with unique names.
+        members: at temperature 1, with unique names, on the device that the recipe says.
         val: rows of the val split.
         reader: of the shards that ``val`` points into.
         recipe: what to fit and how.
-        device: where the networks are.
 
     Raises:
         SplitLeakError: when a row is not of the val split.
         BadInputError: ``empty-class`` when val lacks forged or authentic pictures; others when one cannot be read.
     """
-    temperatures, weights = _calibrate(members, val, reader, recipe, device)
+    temperatures, weights = _calibrate(members, val, reader, recipe)
     calibrated = [
         replace(member, temperature=temperatures[member.name], weight=weights.weights[member.name])
         for member in members
     ]
-    collectors = {name: StatisticsCollector(recipe.min_areas) for name in [*temperatures, ENSEMBLE]}
-    judged = judge_index(
-        calibrated, val, reader, device=device, batch_size=recipe.batch_size, progress="operating point"
-    )
-    for picture in judged:
-        maps = picture.probabilities
-        for name, collector in collectors.items():
-            # A single member is its own ensemble.
-            collector.add(picture.row, picture.mask, maps[name] if name in maps else maps[members[0].name])
+    # A single member is its own ensemble.
+    several = [ENSEMBLE] if len(members) > 1 else []
+    judged = _judge(calibrated, val, reader, recipe, "operating point")
+    statistics = collect_statistics(judged, [*temperatures, *several], recipe.min_areas)
     choices = {
-        name: choose_operating_point(
-            collector.build(), max_authentic_fpr=recipe.max_authentic_fpr, min_areas=recipe.min_areas
-        )
-        for name, collector in collectors.items()
+        name: choose_operating_point(one, max_authentic_fpr=recipe.max_authentic_fpr, min_areas=recipe.min_areas)
+        for name, one in statistics.items()
     }
-    return Fitted(temperatures, weights, choices)
+    return Fitted(temperatures, weights, {ENSEMBLE: choices[members[0].name]} | choices)
+
+
+def _judge(
+    members: Sequence[Member],
+    val: SampleIndex,
+    reader: ShardReader,
+    recipe: ExportRecipe,
+    label: str,
+    *,
+    keep_logits: bool = False,
+) -> Iterator[Judged]:
+    settings = recipe.judging
+    return judge_index(
+        members,
+        val,
+        reader,
+        device=settings.torch_device(),
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        workers=settings.workers,
+        progress=label,
+        keep_logits=keep_logits,
+    )
 
 
 def _calibrate(
-    members: Sequence[Member], val: SampleIndex, reader: ShardReader, recipe: ExportRecipe, device: torch.device | str
+    members: Sequence[Member], val: SampleIndex, reader: ShardReader, recipe: ExportRecipe
 ) -> tuple[dict[str, float], EnsembleWeights]:
     names = [member.name for member in members]
     equal = {name: round(1.0 / len(names), DECIMALS) for name in names}
@@ -72,9 +83,7 @@ def _calibrate(
     if not recipe.calibrate and not recipe.fit_weights:
         return temperatures, weights
     sampler = PixelSampler(min(recipe.pixels_per_picture, max(2, recipe.max_pixels // max(len(val), 1))), recipe.seed)
-    judged = judge_index(
-        members, val, reader, device=device, batch_size=recipe.batch_size, progress="calibration", keep_logits=True
-    )
+    judged = _judge(members, val, reader, recipe, "calibration", keep_logits=True)
     for picture in judged:
         sampler.add(picture.row, picture.mask, picture.logits)
     sample = sampler.build()

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from components.judging.settings import JudgingSettings
 from components.judging.statistics import MIN_AREAS
 from media.bundle import Format
 from media.bundle.document import Name
@@ -41,7 +42,7 @@ class ExportRecipe(Settings):
         max_authentic_fpr: ceiling on the share of authentic val pictures called forged, 0..1.
         min_areas: forged area fractions to choose the operating point among.
         parity: the gate that a bundle must pass to be written.
-        batch_size: tiles a forward pass while judging val.
+        judging: where and how fast val is judged.
         evaluation_group: group of an evaluation's metrics that the model card shows.
         description: one paragraph for the model card.
         licence: of the weights, for the model card.
@@ -60,7 +61,7 @@ class ExportRecipe(Settings):
     max_authentic_fpr: float = Field(default=0.05, ge=0, le=1)
     min_areas: tuple[float, ...] = Field(default=MIN_AREAS, min_length=1)
     parity: ParitySettings = ParitySettings()
-    batch_size: int = Field(default=8, ge=1)
+    judging: JudgingSettings = JudgingSettings()
     evaluation_group: str = "v4"
     description: str = (
         "Marks the pixels of a photograph that were copied within it, spliced in from another picture or painted over, "

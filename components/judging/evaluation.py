@@ -9,9 +9,18 @@ from typing import Any
 from media.bundle import Figures
 from media.errors import BadInputError, unknown_name
 from media.files import sha256_file
+from media.verdict import OperatingPoint
 
 METRICS_FILE = "metrics.json"
 SHOWN = ("f1", "iou", "authentic_fpr", "authentic_fp_fraction", "forged_recall")
+
+
+@dataclass(frozen=True)
+class Share:
+    """How a member took part: its weight, the weights summing to 1, and its temperature."""
+
+    weight: float
+    temperature: float
 
 
 @dataclass(frozen=True)
@@ -20,13 +29,15 @@ class Evaluation:
 
     Attributes:
         figures: those a release is judged by.
-        members: names of the models in the group.
+        members: how each model in the group took part, by name.
+        point: the ensemble's operating point.
         shown: figures of the ensemble by name for a person, None where not defined.
         sha256: of the evaluation's metrics.
     """
 
     figures: Figures
-    members: tuple[str, ...]
+    members: Mapping[str, "Share"]
+    point: OperatingPoint
     shown: Mapping[str, float | None]
     sha256: str
 
@@ -55,8 +66,12 @@ def read_evaluation(folder: Path, group: str) -> Evaluation:
             authentic_fpr=shown["authentic_fpr"],
             robustness=worst_retained(shown["f1"], found.get("robustness", {})),
         )
-        return Evaluation(figures, tuple(found["members"]), shown, sha256_file(path))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        weights, temperatures = found["weights"], found["temperatures"]
+        total = sum(weights.values())
+        members = {name: Share(weights[name] / total, float(temperatures[name])) for name in found["members"]}
+        point = OperatingPoint(**{name: found["operating_point"][name] for name in OperatingPoint.model_fields})
+        return Evaluation(figures, members, point, shown, sha256_file(path))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise BadInputError(
             "not-an-evaluation", f"{path} is not what python -m components.evaluate writes ({error!r})"
         ) from error

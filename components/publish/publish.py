@@ -1,15 +1,16 @@
 """Publication: judge, upload, read back, and only then move the pointer that servers follow."""
 
 import json
+import math
 from pathlib import Path
 from typing import Literal
 
 from components.judging.evaluation import Evaluation, read_evaluation
 from components.publish.gate import Check, judge_release
 from components.publish.recipe import PublishRecipe
-from media.bundle import BUNDLE_FILE, Figures, Pointer, VerifiedBundle, read_bundle, read_pointer
+from media.bundle import BUNDLE_FILE, Bundle, Figures, Pointer, VerifiedBundle, read_bundle
 from media.bundle.reading import verify_file
-from media.bundle.releases import POINTER_FILE, release_uri
+from media.bundle.releases import POINTER_FILE, pointer_in, release_uri
 from media.errors import MismatchError, StorageError, VeriframeError
 from media.files import write_text
 from media.settings import Settings
@@ -26,7 +27,7 @@ class Decision(Settings):
     """What was decided, and by which figures; written as ``decision.json``.
 
     ``current`` means that this very release was current already. ``previous`` is the version that was current when
-    the decision fell.
+    the decision fell. ``differences`` say in what the ensemble that was evaluated is not quite the bundle's.
     """
 
     decision: Literal["released", "current", "refused"]
@@ -37,6 +38,7 @@ class Decision(Settings):
     previous: str | None
     figures: Figures
     checks: tuple[Check, ...]
+    differences: tuple[str, ...] = ()
 
     @property
     def failed(self) -> list[Check]:
@@ -90,7 +92,7 @@ def _release(bundle: VerifiedBundle, folder: Path, judged: Evaluation, root: str
     pointers = open_store(release_uri(root, document.name))
     uploaded = False
     for _ in range(recipe.attempts):
-        current, etag = read_pointer(root, document.name) or (None, None)
+        current, etag = pointer_in(pointers) or (None, None)
         checks = judge_release(judged.figures, recipe.gate, current)
         decision = Decision(
             decision="released" if all(check.passed for check in checks) else "refused",
@@ -101,6 +103,7 @@ def _release(bundle: VerifiedBundle, folder: Path, judged: Evaluation, root: str
             previous=current.version if current else None,
             figures=judged.figures,
             checks=tuple(checks),
+            differences=tuple(differences(document, judged)),
         )
         if decision.decision == "refused":
             return decision
@@ -114,6 +117,31 @@ def _release(bundle: VerifiedBundle, folder: Path, judged: Evaluation, root: str
     raise StorageError(
         f"{pointers.uri}/{POINTER_FILE} was moved by others {recipe.attempts} times in a row; publish again"
     )
+
+
+def differences(bundle: Bundle, judged: Evaluation) -> list[str]:
+    """Say where the ensemble that was evaluated differs from the bundle's in weights, temperatures or threshold.
+
+    The networks are the same, so the figures are close; but they are not the bundle's own, and a reader should know.
+    """
+    pairs = [
+        pair
+        for member in bundle.members
+        for pair in (
+            (f"weight of {member.name}", judged.members[member.name].weight, member.weight),
+            (f"temperature of {member.name}", judged.members[member.name].temperature, member.temperature),
+        )
+    ]
+    point = bundle.operating_point
+    pairs += [
+        ("threshold", judged.point.threshold, point.threshold),
+        ("minimum area", judged.point.min_area_fraction, point.min_area_fraction),
+    ]
+    return [
+        f"{name}: {evaluated:.4g} in the evaluation, {released:.4g} in the bundle"
+        for name, evaluated, released in pairs
+        if not math.isclose(evaluated, released, rel_tol=1e-3, abs_tol=1e-6)
+    ]
 
 
 def _pointer(bundle: VerifiedBundle, judged: Evaluation, current: Pointer | None) -> Pointer:

@@ -1,13 +1,14 @@
 """Reading a bundle: nothing in it is used before the hash of every file has been checked."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from media.bundle.document import BUNDLE_FILE, Bundle, BundleFile
-from media.errors import MismatchError
+from media.errors import MismatchError, SettingsError
 from media.files import CHUNK
-from media.settings import parse
+from media.settings import S, validate
 from media.storage import NotFoundError, Store, open_store
 
 
@@ -30,13 +31,19 @@ class VerifiedBundle:
         return data
 
 
-def parse_bundle(data: bytes, origin: str) -> Bundle:
-    """Read the bytes of a ``bundle.json``.
+def parse_document(model: type[S], data: bytes, origin: str) -> S:
+    """Read the JSON of a ``bundle.json`` or of a release pointer.
 
     Raises:
-        SettingsError: when they do not say what a bundle must; a path that leaves the bundle is named.
+        SettingsError: when it is no JSON, or does not say what it must; a path that leaves the bundle is named.
     """
-    return parse(Bundle, data.decode("utf-8", errors="replace"), origin)
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{origin} is not readable as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{origin}: expected an object, got {type(content).__name__}")
+    return validate(model, content, origin)
 
 
 def read_bundle(source: Path | Store) -> VerifiedBundle:
@@ -58,7 +65,7 @@ def read_bundle(source: Path | Store) -> VerifiedBundle:
         data = store.read(BUNDLE_FILE)
     except NotFoundError:
         raise MismatchError(f"{store.uri} is no bundle: it has no {BUNDLE_FILE}") from None
-    document = parse_bundle(data, origin)
+    document = parse_document(Bundle, data, origin)
     for file in document.all_files():
         verify_file(store, file)
     return VerifiedBundle(document, hashlib.sha256(data).hexdigest(), store)

@@ -7,11 +7,11 @@ which version to serve. Readers start at the pointer, so a version that is still
 import hashlib
 from pathlib import Path
 
-from media.bundle.document import BUNDLE_FILE, Name, Sha256
-from media.bundle.reading import VerifiedBundle, parse_bundle, read_bundle
+from media.bundle.document import BUNDLE_FILE, Bundle, Name, Sha256
+from media.bundle.reading import VerifiedBundle, parse_document, read_bundle
 from media.errors import MismatchError
 from media.files import sha256_file, write_bytes
-from media.settings import Settings, parse
+from media.settings import Settings
 from media.storage import NotFoundError, Store, join, open_store
 
 RELEASES = "releases"
@@ -59,13 +59,17 @@ def read_pointer(root: str, name: str) -> tuple[Pointer, str] | None:
         SettingsError: when the pointer is not readable.
         StorageError: when the store is not.
     """
-    store = open_store(release_uri(root, name))
+    return pointer_in(open_store(release_uri(root, name)))
+
+
+def pointer_in(store: Store) -> tuple[Pointer, str] | None:
+    """Read the pointer of a store that is rooted at the folder of all versions; see ``read_pointer``."""
     info = store.head(POINTER_FILE)
     if info is None:
         return None
     # The etag is taken before the content: if the pointer moves in between, the conditional write that follows fails.
     data = store.read(POINTER_FILE)
-    return parse(Pointer, data.decode("utf-8", errors="replace"), f"{store.uri}/{POINTER_FILE}"), info.etag
+    return parse_document(Pointer, data, f"{store.uri}/{POINTER_FILE}"), info.etag
 
 
 def fetch_release(root: str, name: str, folder: Path, *, version: str | None = None) -> VerifiedBundle:
@@ -90,7 +94,7 @@ def fetch_release(root: str, name: str, folder: Path, *, version: str | None = N
     store = open_store(release_uri(root, name, version))
     document = _bundle_document(store, expected)
     write_bytes(folder / BUNDLE_FILE, document)
-    for file in parse_bundle(document, f"{store.uri}/{BUNDLE_FILE}").all_files():
+    for file in parse_document(Bundle, document, f"{store.uri}/{BUNDLE_FILE}").all_files():
         present = folder / file.path
         if not present.is_file() or sha256_file(present) != file.sha256:
             store.download(file.path, present)

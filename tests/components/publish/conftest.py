@@ -1,0 +1,97 @@
+"""Bundles and evaluations to publish; the networks are random bytes, which publication does not look into."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from media.bundle import BUNDLE_FILE, FORMAT_FILES, Bundle, BundleFile, BundleMember, member_path
+from media.files import write_bytes
+from media.spec import ExtractionSpec, InputSpec
+from media.verdict import OperatingPoint
+
+MakeBundle = Callable[..., Path]
+MakeEvaluation = Callable[..., Path]
+
+
+def _write(folder: Path, path: str, data: bytes) -> BundleFile:
+    write_bytes(folder / path, data)
+    return BundleFile(path=path, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> MakeBundle:
+    """Write a valid bundle; ``seed`` decides the content of its files."""
+
+    def make(version: str = "1", seed: int = 0, members: tuple[str, ...] = ("a", "b")) -> Path:
+        folder = tmp_path / f"bundle-{version}-{seed}-{len(members)}"
+        generator = np.random.default_rng(seed)
+        point = OperatingPoint(threshold=0.5, min_area_fraction=0.01)
+        described = tuple(
+            BundleMember(
+                name=name,
+                family="forgery",
+                labels=("authentic", "forged"),
+                input=InputSpec(),
+                weight=1 / len(members),
+                temperature=1.0,
+                operating_point=point,
+                checkpoint_sha256="0" * 64,
+                files={kind: _write(folder, member_path(name, kind), generator.bytes(5_000)) for kind in FORMAT_FILES},
+            )
+            for name in members
+        )
+        bundle = Bundle(
+            name="forgery",
+            version=version,
+            labels=("authentic", "forged"),
+            operating_point=point,
+            extraction=ExtractionSpec(),
+            members=described,
+            card=_write(folder, "card.md", b"# card\n"),
+            dataset_sha256="0" * 64,
+            git_sha="unknown",
+        )
+        write_bytes(folder / BUNDLE_FILE, bundle.to_document())
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_evaluation(tmp_path: Path) -> MakeEvaluation:
+    """Write an evaluation of the members ``a`` and ``b`` with the figures given, as the evaluation step lays it out."""
+    made: list[Path] = []
+
+    def make(
+        f1: float | None = 0.6,
+        authentic_fpr: float | None = 0.02,
+        degraded: dict[str, float | None] | None = None,
+        members: tuple[str, ...] = ("a", "b"),
+    ) -> Path:
+        figures: dict[str, Any] = {
+            "f1": f1,
+            "iou": None,
+            "authentic_fpr": authentic_fpr,
+            "authentic_fp_fraction": 0.001,
+            "forged_recall": 0.7,
+        }
+        worse = {"jpeg70": 0.5, "noise": 0.45} if degraded is None else degraded
+        group = {
+            "ensemble": figures,
+            "members": dict.fromkeys(members, figures),
+            "weights": dict.fromkeys(members, 1.0),
+            "temperatures": dict.fromkeys(members, 1.0),
+            "operating_point": {"threshold": 0.5, "min_area_fraction": 0.01, "note": "", "val": {}},
+            "robustness": {name: figures | {"f1": value} for name, value in worse.items()},
+        }
+        folder = tmp_path / f"evaluation-{len(made)}"
+        made.append(folder)
+        write_bytes(folder / "metrics.json", json.dumps({"groups": {"v4": group}}).encode())
+        return folder
+
+    return make

@@ -1,0 +1,70 @@
+import pytest
+
+from components.publish.gate import judge_release
+from components.publish.recipe import GateSettings
+from media.bundle import Figures, Pointer
+
+GATE = GateSettings(min_f1=0.5, max_authentic_fpr=0.1, robustness_floor=0.7, margin=0.05)
+GOOD = Figures(f1=0.6, authentic_fpr=0.05, robustness=0.8)
+
+
+def current(f1: float | None = 0.6, authentic_fpr: float | None = 0.05) -> Pointer:
+    figures = Figures(f1=f1, authentic_fpr=authentic_fpr, robustness=1.0)
+    return Pointer(name="forgery", version="7", bundle_sha256="0" * 64, figures=figures, evaluation_sha256="0" * 64)
+
+
+def failed(figures: Figures, gate: GateSettings = GATE, pointer: Pointer | None = None) -> list[str]:
+    return [f"{check.figure}: {check.because}" for check in judge_release(figures, gate, pointer) if not check.passed]
+
+
+def test_figures_at_their_limits_pass() -> None:
+    assert failed(Figures(f1=0.5, authentic_fpr=0.1, robustness=0.7)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"f1": 0.4999}, "f1: min_f1"),
+        ({"authentic_fpr": 0.1001}, "authentic_fpr: max_authentic_fpr"),
+        ({"robustness": 0.6999}, "robustness: robustness_floor"),
+    ],
+)
+def test_each_limit_refuses_by_itself(change: dict[str, float], expected: str) -> None:
+    assert failed(GOOD.model_copy(update=change)) == [expected]
+
+
+@pytest.mark.parametrize("figure", ["f1", "authentic_fpr", "robustness"])
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_a_figure_that_was_not_measured_does_not_pass(figure: str, value: float | None) -> None:
+    assert [line.split(":")[0] for line in failed(GOOD.model_copy(update={figure: value}))] == [figure]
+
+
+def test_a_limit_of_none_asks_for_nothing() -> None:
+    gate = GateSettings(min_f1=None, max_authentic_fpr=None, robustness_floor=None, margin=None)
+    nothing = Figures(f1=None, authentic_fpr=None, robustness=None)
+    assert judge_release(nothing, gate, current()) == []
+
+
+def test_all_failing_figures_are_listed() -> None:
+    assert len(failed(Figures(f1=0.1, authentic_fpr=0.9, robustness=0.1), pointer=current())) == 5
+
+
+def test_worse_than_the_current_release_within_the_margin_passes() -> None:
+    assert failed(Figures(f1=0.56, authentic_fpr=0.09, robustness=0.8), pointer=current()) == []
+
+
+@pytest.mark.parametrize(("change", "figure"), [({"f1": 0.54}, "f1"), ({"authentic_fpr": 0.0999}, "authentic_fpr")])
+def test_worse_than_the_current_release_beyond_the_margin_is_refused(change: dict[str, float], figure: str) -> None:
+    lines = failed(GOOD.model_copy(update=change), pointer=current(authentic_fpr=0.04))
+    assert lines == [f"{figure}: current release 7, margin 0.05"]
+
+
+def test_a_current_release_without_figures_is_no_measure() -> None:
+    assert failed(GOOD, pointer=current(None, None)) == []
+
+
+def test_a_check_says_figure_value_and_limit() -> None:
+    (check,) = [c for c in judge_release(GOOD.model_copy(update={"f1": 0.21}), GATE, None) if not c.passed]
+    assert str(check) == "f1 is 0.21, must be at least 0.5 (min_f1)"
+    (check,) = [c for c in judge_release(GOOD.model_copy(update={"f1": None}), GATE, None) if not c.passed]
+    assert str(check) == "f1 was not measured, must be at least 0.5 (min_f1)"
