@@ -159,8 +159,6 @@ def explain(error: Exception, uri: str, action: str) -> Exception:
         return NotFoundError(f"{uri} does not exist ({code})")
     if status in (401, 403):
         return StorageError(f"{what}; check {_CREDENTIALS}, and that they may {action} this")
-    if status in (301, 307, 400) and code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301", "307"):
-        return StorageError(f"{what}; the bucket is in another region: set AWS_DEFAULT_REGION")
     if is_transient(error):
         return StorageError(f"{what}, however often it was tried; check the server's health")
     return StorageError(what)

@@ -136,11 +136,21 @@ def run_parallel(work: Callable[[threading.Event, Any], Any], items: Iterable[An
     The first error sets ``stop``, so that the other threads give up at once, and is raised.
     """
     stop = threading.Event()
+
+    def guarded(item: Any) -> Any:
+        if stop.is_set():
+            raise Stopped
+        try:
+            return work(stop, item)
+        except BaseException:
+            stop.set()
+            raise
+
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="transfer") as pool:
-        futures: list[Future[Any]] = [pool.submit(work, stop, item) for item in items]
+        futures: list[Future[Any]] = [pool.submit(guarded, item) for item in items]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
+        finally:  # also on an interrupt, which reaches this thread alone
             stop.set()
             pool.shutdown(cancel_futures=True)
     errors = [error for future in futures if not future.cancelled() and (error := future.exception()) is not None]
