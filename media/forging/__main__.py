@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--per-photo", type=int, help="forgeries of each photograph")
     parser.add_argument("--authentic-per-photo", type=int, help="authentic pictures of each photograph")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, help="only these kinds; default: all")
-    parser.add_argument("--max-side", type=int, help="longest side of the pictures in px; default: no limit")
+    parser.add_argument("--max-side", type=int, help="longest side of the pictures in px; default: 1600")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     return parser
 

@@ -23,15 +23,17 @@ from media.forging.chance import happens, integer, log_uniform, uniform, weighte
 from media.forging.filling import Filling, fill_from_surroundings, inpaint
 from media.forging.processing import FILTERS, apply, draw_colour
 from media.forging.regions import LARGE, OBJECTS, REMOVED, Shape, draw_region
-from media.forging.settings import EdgeSettings, ForgeSettings
+from media.forging.settings import EdgeSettings, ForgeSettings, Kind
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 CONTEXT = 16  # px around a region that travel with it, for soft edges and to measure its surroundings
+OVERLAP = 0.6  # share of a copy that may lie where it was taken from
 CUT_OFF = 0.6  # border of the picture that a region may touch, in units of the root of its area
 PLACES = 8  # how many places are compared when a region is set down with care
-REMOVAL_AREA = 0.2  # larger holes cannot be filled in a way that anybody would believe
+# A copy and its source must both find room; larger holes cannot be filled in a way that anybody would believe.
+LARGEST: dict[Kind, float] = {"copy-move": 0.3, "splice": 1.0, "removal": 0.2}
 INPAINT_AREA = 0.05  # above this share of the picture diffusion leaves a plain blur that nobody would publish
 
 
@@ -40,6 +42,18 @@ class Source:
     """Where regions come from: a photograph other than the host."""
 
     picture: Picture
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an edit shall be, kept over all attempts, so that what fails more often does not come out less often.
+
+    ``share`` is the wanted area, 0..1 of the host; ``replace`` puts the donor in the place of a part of the host,
+    where otherwise an object of the donor is set into it.
+    """
+
+    share: float
+    replace: bool
 
 
 @dataclass(frozen=True)
@@ -163,7 +177,7 @@ def _set_in(
         content = apply(content, [retouch])
         recipe["retouch"] = {key: value for key, value in retouch.items() if key != "step"}
     if foreign and happens(rng, settings.colour_match_probability):
-        recipe["colour_match"] = uniform(rng, (0.3, 1.0))
+        recipe["colour_match"] = uniform(rng, (0.2, 0.8))
         content = match_colours(content, region, under, around, recipe["colour_match"])
     if happens(rng, settings.heal_probability):
         recipe["healed"] = True
@@ -184,6 +198,8 @@ def _set_in(
         recipe["seam_blur"] = {"sigma": log_uniform(rng, settings.edge.blur), "width": band}
         window = blur_seam(window, mask, recipe["seam_blur"]["sigma"], band)
         margin = max(margin, band + 2)
+    # What is thinner than its feather falls out of the mask, and must then not be changed either.
+    window = np.where(grown(mask, margin)[..., None], window, under)
     picture, whole = host.copy(), np.zeros(host.shape[:2], dtype=np.bool_)
     picture[where] = window
     whole[where] = mask
@@ -191,8 +207,14 @@ def _set_in(
     return Edit(picture, whole, margin, recipe)
 
 
-def _draw_share(rng: np.random.Generator, settings: ForgeSettings) -> float:
-    return (uniform if happens(rng, settings.wide_probability) else log_uniform)(rng, settings.area)
+def draw_plan(rng: np.random.Generator, kind: Kind, settings: ForgeSettings) -> Plan:
+    """Draw the size of a forged region, and for a splice its manner."""
+    if kind == "splice" and happens(rng, settings.replace_probability):
+        return Plan(uniform(rng, settings.large_area), True)
+    low, high = settings.area
+    bounds = (low, max(low, min(high, LARGEST[kind])))
+    wide = kind != "removal" and happens(rng, settings.wide_probability)
+    return Plan(uniform(rng, bounds) if wide else log_uniform(rng, bounds), False)
 
 
 def _draw_object(rng: np.random.Generator, picture: Picture, share: float, turn: dict[str, Any]) -> Piece | None:
@@ -205,11 +227,13 @@ def _draw_object(rng: np.random.Generator, picture: Picture, share: float, turn:
     return _lift(picture, region, turn, shape)
 
 
-def copy_move(rng: np.random.Generator, host: Picture, donor: Source | None, settings: ForgeSettings) -> Edit | None:
+def copy_move(
+    rng: np.random.Generator, host: Picture, donor: Source | None, plan: Plan, settings: ForgeSettings
+) -> Edit | None:
     """Copy a region of the host to another place in it."""
     del donor
     turn = _draw_turn(rng, settings)
-    piece = _draw_object(rng, host, _draw_share(rng, settings) / turn["scale"] ** 2, turn)
+    piece = _draw_object(rng, host, plan.share / turn["scale"] ** 2, turn)
     if piece is None or not piece.region.any():
         return None
     x, y = _draw_place(rng, host, piece, careful=happens(rng, 0.5))
@@ -220,17 +244,18 @@ def copy_move(rng: np.random.Generator, host: Picture, donor: Source | None, set
     left, top, width, height = edit.recipe["source_box"]
     source = np.zeros_like(edit.mask)
     source[top : top + height, left : left + width] = True
-    return edit if (edit.mask & source).sum() <= 0.5 * edit.mask.sum() else None
+    return edit if (edit.mask & source).sum() <= OVERLAP * edit.mask.sum() else None
 
 
-def _insert(rng: np.random.Generator, host: Picture, donor: Source, settings: ForgeSettings) -> Edit | None:
+def _insert(
+    rng: np.random.Generator, host: Picture, donor: Source, share: float, settings: ForgeSettings
+) -> Edit | None:
     """Set an object of the donor into the host."""
     turn = _draw_turn(rng, settings)
     ratio = host.shape[0] * host.shape[1] / (donor.picture.shape[0] * donor.picture.shape[1])
     if "filter" in turn:
         turn["scale"] = round(turn["scale"] * min(2.0, max(0.5, ratio**0.5)), 4)
-    share = _draw_share(rng, settings) * ratio / turn["scale"] ** 2
-    piece = _draw_object(rng, donor.picture, share, turn)
+    piece = _draw_object(rng, donor.picture, share * ratio / turn["scale"] ** 2, turn)
     if piece is None or not piece.region.any():
         return None
     x, y = _draw_place(rng, host, piece, careful=happens(rng, 0.35))
@@ -238,10 +263,12 @@ def _insert(rng: np.random.Generator, host: Picture, donor: Source, settings: Fo
     return _set_in(rng, host, cut, where, settings) if cut.region.any() else None
 
 
-def _replace(rng: np.random.Generator, host: Picture, donor: Source, settings: ForgeSettings) -> Edit | None:
+def _replace(
+    rng: np.random.Generator, host: Picture, donor: Source, share: float, settings: ForgeSettings
+) -> Edit | None:
     """Put the donor where a large part of the host was: another background, another half."""
     shape = weighted(rng, LARGE)
-    region = draw_region(rng, host, shape, uniform(rng, settings.large_area))
+    region = draw_region(rng, host, shape, share)
     if not region.any():
         return None
     x0, y0, x1, y1 = _bounds(region)
@@ -267,22 +294,24 @@ def _replace(rng: np.random.Generator, host: Picture, donor: Source, settings: F
     return _set_in(rng, host, piece, np.s_[y0:y1, x0:x1], settings, loose=False)
 
 
-def splice(rng: np.random.Generator, host: Picture, donor: Source | None, settings: ForgeSettings) -> Edit | None:
+def splice(
+    rng: np.random.Generator, host: Picture, donor: Source | None, plan: Plan, settings: ForgeSettings
+) -> Edit | None:
     """Set a region of another photograph into the host."""
     if donor is None:
         return None
-    kind = weighted(rng, {_insert: 0.6, _replace: 0.4})
-    return kind(rng, host, donor, settings)
+    return (_replace if plan.replace else _insert)(rng, host, donor, plan.share, settings)
 
 
-def removal(rng: np.random.Generator, host: Picture, donor: Source | None, settings: ForgeSettings) -> Edit | None:
+def removal(
+    rng: np.random.Generator, host: Picture, donor: Source | None, plan: Plan, settings: ForgeSettings
+) -> Edit | None:
     """Paint a region of the host over with what surrounds it."""
     del donor
     shape = weighted(rng, REMOVED)
-    wanted = log_uniform(rng, (settings.area[0], max(settings.area[0], min(settings.area[1], REMOVAL_AREA))))
-    hole = grown(draw_region(rng, host, shape, wanted), integer(rng, (1, 4)))
+    hole = grown(draw_region(rng, host, shape, plan.share), integer(rng, (1, 4)))
     share = float(hole.mean())
-    if share == 0 or share > 2 * REMOVAL_AREA:
+    if share == 0 or share > 2 * LARGEST["removal"]:
         return None
     weights: dict[Filling, float] = {"patches": 1.0}
     if share < INPAINT_AREA:
@@ -297,7 +326,8 @@ def removal(rng: np.random.Generator, host: Picture, donor: Source | None, setti
     return _set_in(rng, host, piece, where, settings, loose=False, foreign=False)
 
 
-EDITORS: dict[str, Callable[[np.random.Generator, Picture, Source | None, ForgeSettings], Edit | None]] = {
+Editor = Callable[[np.random.Generator, Picture, Source | None, Plan, ForgeSettings], Edit | None]
+EDITORS: dict[Kind, Editor] = {
     "copy-move": copy_move,
     "splice": splice,
     "removal": removal,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from media.errors import BadInputError
 from media.forging.blending import visible_difference
 from media.forging.chance import derive_seed, happens, weighted
-from media.forging.edits import EDITORS, Edit, Source
+from media.forging.edits import EDITORS, Edit, Source, draw_plan
 from media.forging.processing import Step, apply, apply_to_mask, draw_fit, draw_processing, encode_jpeg
 from media.forging.settings import ForgeSettings, Kind, ProcessingSettings
 from media.pictures import decode_picture, encode_png
@@ -90,8 +90,9 @@ def _processing(rgb: Picture, settings: ForgeSettings, seed: int) -> tuple[Pictu
 def _edit(
     rng: np.random.Generator, host: Picture, donor: Source | None, kind: Kind, settings: ForgeSettings
 ) -> Edit | None:
+    plan = draw_plan(rng, kind, settings)
     for _ in range(settings.attempts):
-        edit = EDITORS[kind](rng, host, donor, settings)
+        edit = EDITORS[kind](rng, host, donor, plan, settings)
         if edit is None:
             continue
         share = float(edit.mask.mean())

@@ -84,8 +84,8 @@ def _describe(small: NDArray[np.uint8], labels: NDArray[np.int32]) -> Segmentati
     centres = np.stack([np.bincount(flat, v.ravel(), count) for v in (xs, ys)], axis=1) / safe
     neighbours: list[set[int]] = [set() for _ in range(count)]
     pairs = [(labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])]
-    edges = np.concatenate([np.stack([a[a != b], b[a != b]], axis=1) for a, b in pairs])
-    for a, b in np.unique(edges, axis=0).tolist():
+    codes = np.concatenate([a[a != b].astype(np.int64) * count + b[a != b] for a, b in pairs])
+    for a, b in (divmod(code, count) for code in np.unique(codes).tolist()):
         neighbours[a].add(b)
         neighbours[b].add(a)
     return Segmentation(labels, sizes, colours, centres, neighbours)

@@ -35,7 +35,7 @@ class ProcessingSettings(Settings):
     number of px cut from each side, which moves the 8×8 grid of earlier compressions.
     """
 
-    untouched: Probability = 0.5
+    untouched: Probability = 0.45
     crop_probability: Probability = 0.0
     crop: Annotated[int, Field(ge=0, le=64)] = 15
     resize_probability: Probability = 0.25
@@ -47,7 +47,7 @@ class ProcessingSettings(Settings):
     sharpen_probability: Probability = 0.1
     noise_probability: Probability = 0.1
     noise: PositiveRange = (0.7, 4.0)
-    jpeg_probability: Probability = 0.75
+    jpeg_probability: Probability = 0.8
     quality: QualityRange = (60, 98)
 
 
@@ -56,8 +56,8 @@ HISTORY = ProcessingSettings(
     crop_probability=0.35,
     resize_probability=0.45,
     scale=(0.55, 1.3),
-    camera_probability=0.3,
-    jpeg_probability=0.6,
+    camera_probability=0.4,
+    jpeg_probability=0.55,
     quality=(50, 100),
 )
 """What a picture went through before it was forged or donated a region."""
@@ -85,6 +85,7 @@ class ForgeSettings(Settings):
         area: forged fraction of the picture, 0..1; objects are drawn from it, most log-uniformly.
         wide_probability: share of objects whose area is drawn uniformly, and so is mostly large.
         large_area: the same for large blobs, half pictures and replaced backgrounds, drawn uniformly.
+        replace_probability: share of splices that put the donor in the place of a large part of the host.
         scale: factor of a pasted region's side.
         rotation: largest angle of a pasted region, degrees either way.
         rigid_probability: share of regions that are pasted with neither rotation nor scaling.
@@ -98,7 +99,8 @@ class ForgeSettings(Settings):
             mask after a 3×3 mean; what falls below would be a forgery that nobody, and nothing, could see.
         attempts: how many drawings are tried before a photograph is given up.
         min_side: shorter side in px below which a photograph is not used.
-        max_side: longest side in px above which pictures are cropped or scaled down; None for no limit.
+        max_side: longest side in px above which pictures are cropped or scaled down, half of them each; None for no
+            limit. The time a forgery takes grows with its pixels.
         authentic_as_forged: share of authentic pictures that go through the processing of a forged twin; the
             others keep their original bytes.
         edge: the seams.
@@ -110,8 +112,9 @@ class ForgeSettings(Settings):
     splice: Weight = 0.5
     removal: Weight = 0.15
     area: FractionRange = (0.006, 0.45)
-    wide_probability: Probability = 0.35
+    wide_probability: Probability = 0.4
     large_area: FractionRange = (0.08, 0.5)
+    replace_probability: Probability = 0.4
     scale: PositiveRange = (0.6, 1.6)
     rotation: Annotated[float, Field(ge=0, le=180)] = 40.0
     rigid_probability: Probability = 0.4
@@ -124,7 +127,7 @@ class ForgeSettings(Settings):
     min_difference: Annotated[float, Field(ge=0)] = 6.0
     attempts: Annotated[int, Field(ge=1, le=100)] = 16
     min_side: Annotated[int, Field(ge=32)] = 96
-    max_side: Annotated[int, Field(ge=64)] | None = None
+    max_side: Annotated[int, Field(ge=64)] | None = 1600
     authentic_as_forged: Probability = 1.0
     edge: EdgeSettings = EdgeSettings()
     history: ProcessingSettings = HISTORY

@@ -9,7 +9,7 @@ from media.errors import BadInputError
 from media.forging import KINDS, ForgeSettings, authentic_twin, forge
 from media.forging.blending import grown
 from media.forging.processing import apply
-from media.forging.settings import ProcessingSettings
+from media.forging.settings import EdgeSettings, ProcessingSettings
 from media.pictures import decode_picture
 
 NOTHING = ProcessingSettings(untouched=1.0)
@@ -70,6 +70,14 @@ def test_with_hard_edges_the_mask_is_exactly_what_was_set_in(photos, bare, kind)
         changed = (host != made.image).any(axis=2)
         assert not (changed & ~made.mask).any()
         assert changed[made.mask].mean() > 0.8
+
+
+def test_what_is_thinner_than_its_feather_is_left_as_it_was(photos, bare):
+    options = bare.model_copy(update={"edge": EdgeSettings(hard=0, antialiased=0, feather=(3.0, 3.0), grow=(-2, -2))})
+    for seed in range(25):
+        made = forge(photos["coffee"], photos["astronaut"], options, seed)
+        beyond = ~grown(made.mask, made.margin)
+        assert np.array_equal(photos["coffee"][beyond], made.image[beyond])
 
 
 def test_a_spliced_object_holds_the_donors_own_pixels(photos, bare):
