@@ -1,0 +1,112 @@
+"""``python -m pipelines compile | run | submit | recipes``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.cli import run as run_command_line
+from pipelines import graphs, local, recipe, submit
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description="Compile, run and submit pipelines.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    compiling = commands.add_parser("compile", help="write build/pipelines/<name>.yaml for one pipeline or all")
+    compiling.add_argument("pipeline", nargs="?", help="one pipeline; all when left out")
+    compiling.add_argument("--recipe", help="gives the parameters' defaults and the resources")
+    compiling.add_argument("--output", type=Path, default=Path("build/pipelines"), help="folder (%(default)s)")
+
+    running = commands.add_parser("run", help="run on this machine")
+    running.add_argument("--runner", choices=["subprocess", "docker"], default="subprocess")
+    running.add_argument("--workspace", type=Path, help="folder of the run (build/runs/<recipe>)")
+
+    submitting = commands.add_parser("submit", help="run on a cluster")
+    submitting.add_argument("--host", required=True, help="URL of the Kubeflow Pipelines endpoint")
+    submitting.add_argument("--namespace", help="namespace of the profile, on a multi-user installation")
+    submitting.add_argument("--run-name")
+    submitting.add_argument("--experiment", default="veriframe")
+    submitting.add_argument("--service-account")
+    submitting.add_argument("--token-file", type=Path, help="file with a bearer token for the endpoint")
+
+    for command in (running, submitting):
+        command.add_argument("pipeline")
+        command.add_argument("--recipe", help="a name (see `recipes`) or a YAML file; the published one when left out")
+        command.add_argument("--source", required=True, help="folder or s3:// prefix of the pictures")
+        command.add_argument(
+            "--store",
+            required=command is submitting,
+            help="folder or s3:// prefix for shards, training state and releases",
+        )
+        command.add_argument("--members", default="", help="a comma-separated subset of the recipe's members")
+    for command in (compiling, submitting):
+        command.add_argument("--registry", help="where the images are (VERIFRAME_REGISTRY)")
+        command.add_argument("--tag", help="the images' tag or sha256: digest (VERIFRAME_IMAGE_TAG, else git commit)")
+
+    commands.add_parser("recipes", help="list the recipes that ship with the project")
+    return parser
+
+
+def _members(arguments: argparse.Namespace) -> list[str]:
+    return [name.strip() for name in arguments.members.split(",") if name.strip()]
+
+
+def _compile(arguments: argparse.Namespace) -> None:
+    for name in [arguments.pipeline] if arguments.pipeline else graphs.GRAPHS:
+        output = arguments.output / f"{graphs.graph(name).__name__.rpartition('.')[2]}.yaml"
+        print(graphs.compile_pipeline(name, output, arguments.recipe, arguments.registry, arguments.tag))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    graphs.graph(arguments.pipeline)
+    name = arguments.recipe or graphs.DEFAULT_RECIPES[arguments.pipeline]
+    workspace = arguments.workspace or Path("build/runs") / Path(name).with_suffix("").as_posix().strip("/")
+    folder = local.run(
+        arguments.pipeline,
+        name,
+        arguments.source,
+        workspace,
+        store=arguments.store,
+        members=_members(arguments),
+        runner=arguments.runner,
+    )
+    print(f"artifacts: {folder}")
+
+
+def _submit(arguments: argparse.Namespace) -> None:
+    graphs.graph(arguments.pipeline)
+    submission = submit.submit(
+        arguments.pipeline,
+        arguments.recipe or graphs.DEFAULT_RECIPES[arguments.pipeline],
+        arguments.source,
+        arguments.store,
+        host=arguments.host,
+        namespace=arguments.namespace,
+        members=_members(arguments),
+        run_name=arguments.run_name,
+        experiment=arguments.experiment,
+        service_account=arguments.service_account,
+        token=arguments.token_file.read_text(encoding="utf-8").strip() if arguments.token_file else None,
+        registry=arguments.registry,
+        tag=arguments.tag,
+    )
+    print(f"run {submission.name} ({submission.run_id})\n{submission.url}")
+
+
+def _dispatch(argv: Sequence[str] | None) -> None:
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "recipes":
+        for name in recipe.recipe_names():
+            print(f"{name:24} {recipe.load_recipe(name).description}")
+        return
+    {"compile": _compile, "run": _run, "submit": _submit}[arguments.command](arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the return value is the exit status."""
+    return run_command_line(_dispatch, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

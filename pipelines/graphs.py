@@ -1,0 +1,54 @@
+"""The pipelines by name, and the YAML they compile to."""
+
+from pathlib import Path
+from types import ModuleType
+
+from kfp import compiler
+from kfp.dsl.base_component import BaseComponent
+
+from media.errors import unknown_name
+from media.files import write_bytes
+from pipelines import forgery, images
+from pipelines.recipe import PipelineRecipe, load_recipe
+
+GRAPHS: dict[str, ModuleType] = {"forgery": forgery}
+DEFAULT_RECIPES = {"forgery": "forgery/published"}
+
+
+def graph(name: str) -> ModuleType:
+    """Return the module of a pipeline.
+
+    Raises:
+        SettingsError: for an unknown name, with a suggestion.
+    """
+    if name not in GRAPHS:
+        raise unknown_name("pipeline", name, GRAPHS)
+    return GRAPHS[name]
+
+
+def build(name: str, recipe: PipelineRecipe, registry: str | None = None, tag: str | None = None) -> BaseComponent:
+    """Declare a pipeline with its steps' images pinned."""
+    tag = tag or images.build_tag()
+    pipeline: BaseComponent = graph(name).build(recipe, lambda image: images.reference(image, registry, tag))
+    return pipeline
+
+
+def compile_pipeline(
+    name: str, output: Path, recipe: str | None = None, registry: str | None = None, tag: str | None = None
+) -> Path:
+    """Write the pipeline's YAML; the same source, recipe and images give the same bytes.
+
+    Args:
+        name: a pipeline.
+        output: the YAML file to write.
+        recipe: a recipe's name or path; None takes the published one.
+        registry: where the images are; None reads the environment.
+        tag: the images' tag or digest; None takes the git commit.
+    """
+    pipeline = build(name, load_recipe(recipe or DEFAULT_RECIPES[name]), registry, tag)
+    temporary = output.with_suffix(".partial.yaml")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(pipeline, str(temporary))
+    write_bytes(output, temporary.read_bytes())
+    temporary.unlink()
+    return output

@@ -1,0 +1,83 @@
+"""Running a pipeline on this machine, with the same steps and artifacts as on a cluster."""
+
+import builtins
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from kfp import local
+
+from media.errors import VeriframeError
+from pipelines import graphs
+from pipelines.recipe import load_recipe
+
+Runner = Literal["subprocess", "docker"]
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class RunFailedError(VeriframeError):
+    """A local run stopped at a step that failed."""
+
+
+@contextmanager
+def _steps_environment() -> Iterator[None]:
+    """Let step processes find this source and this interpreter, and put back what KFP leaves behind.
+
+    KFP starts steps with ``python3`` or the running interpreter, and after a ParallelFor it can leave
+    ``builtins.print`` replaced.
+    """
+    printer = builtins.print
+    before = dict(os.environ)
+    search = [str(REPOSITORY), before.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(part for part in search if part)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before.get("PATH", "")])
+    try:
+        yield
+    finally:
+        builtins.print = printer
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def run(
+    name: str,
+    recipe: str,
+    source: str,
+    workspace: Path,
+    *,
+    store: str | None = None,
+    members: Sequence[str] = (),
+    runner: Runner = "subprocess",
+) -> Path:
+    """Run a pipeline and return the folder of its artifacts, ``<workspace>/artifacts/<run>/<task>/<artifact>``.
+
+    Args:
+        name: a pipeline.
+        recipe: a recipe's name or path.
+        source: folder or ``s3://`` prefix of the input.
+        workspace: folder of this run's artifacts.
+        store: where shards, training state and releases go; None takes ``<workspace>/store``.
+        members: a subset of the recipe's members; empty for all.
+        runner: ``subprocess`` needs nothing; ``docker`` needs the images of ``make images``.
+
+    Raises:
+        RunFailedError: when a step failed; its own output says why.
+    """
+    loaded = load_recipe(recipe)
+    artifacts = workspace.resolve() / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    known = set(artifacts.iterdir())
+    chosen = local.DockerRunner(network_mode="host") if runner == "docker" else local.SubprocessRunner(use_venv=False)
+    local.init(chosen, pipeline_root=str(artifacts), raise_on_error=True)
+    pipeline = graphs.build(name, loaded)
+    source = source if "://" in source else str(Path(source).resolve())
+    store = store or str(workspace.resolve() / "store")
+    with _steps_environment():
+        try:
+            pipeline(source=source, store=store, **graphs.graph(name).arguments(loaded, members))
+        except RuntimeError as error:
+            raise RunFailedError(f"pipeline {name} stopped: {error}; its artifacts so far are in {artifacts}") from None
+    return max(set(artifacts.iterdir()) - known, key=lambda path: path.stat().st_mtime)

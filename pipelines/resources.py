@@ -1,0 +1,80 @@
+"""What a task asks of the cluster: processor, memory, accelerator, time, credentials and volumes."""
+
+from typing import Annotated
+
+from kfp import kubernetes
+from kfp.dsl import PipelineTask
+from pydantic import Field
+
+from media.settings import Settings
+
+CACHE_PATH = "/cache"
+SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108  the mount point PyTorch's loader processes exchange tensors through
+Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[KMGT]i?)?$")]
+
+# The launcher's own secret keys, as the environment variables that boto3 reads.
+S3_VARIABLES = {
+    "accesskey": "AWS_ACCESS_KEY_ID",
+    "secretkey": "AWS_SECRET_ACCESS_KEY",
+}
+
+
+class TaskResources(Settings):
+    """Limits of one task; ``accelerators`` 0 means a task that needs no GPU."""
+
+    cpu: Quantity = "4"
+    memory: Quantity = "16Gi"
+    accelerators: int = Field(default=0, ge=0)
+    timeout_seconds: int = Field(default=24 * 3600, gt=0)
+    retries: int = Field(default=2, ge=0)
+    shared_memory: Quantity = "8Gi"
+
+
+class ClusterSettings(Settings):
+    """What the cluster calls things.
+
+    ``s3_secret`` holds keys ``accesskey`` and ``secretkey``; ``endpoint`` is the S3 server's URL (empty for AWS);
+    ``cache_claim`` is a PersistentVolumeClaim for fetched shards (empty for none).
+    """
+
+    accelerator: str = "nvidia.com/gpu"
+    node_selector: dict[str, str] = {"veriframe/accelerator": "nvidia"}
+    s3_secret: str = "veriframe-s3"  # noqa: S105  a Secret's name, not its content
+    endpoint: str = ""
+    region: str = "us-east-1"
+    cache_claim: str = "veriframe-shard-cache"
+
+
+def apply(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings) -> PipelineTask:
+    """Set limits, time, retries, S3 credentials and volumes on a task, and the GPU settings where it wants one.
+
+    All of these are ignored by local runs; they take effect on a cluster.
+    """
+    task.set_cpu_limit(resources.cpu).set_memory_limit(resources.memory)
+    task.set_cpu_request(resources.cpu).set_memory_request(resources.memory)
+    task.set_retry(resources.retries, backoff_duration="60s", backoff_factor=2.0, backoff_max_duration="600s")
+    kubernetes.set_timeout(task, resources.timeout_seconds)
+    kubernetes.use_secret_as_env(task, secret_name=cluster.s3_secret, secret_key_to_env=S3_VARIABLES)
+    task.set_env_variable("AWS_DEFAULT_REGION", cluster.region)
+    if cluster.endpoint:
+        task.set_env_variable("AWS_ENDPOINT_URL", cluster.endpoint)
+    if cluster.cache_claim:
+        kubernetes.mount_pvc(task, pvc_name=cluster.cache_claim, mount_path=CACHE_PATH)
+        task.set_env_variable("VERIFRAME_CACHE", CACHE_PATH)
+    if resources.accelerators:
+        _accelerate(task, resources, cluster)
+    return task
+
+
+def _accelerate(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings) -> None:
+    task.set_accelerator_type(cluster.accelerator).set_accelerator_limit(resources.accelerators)
+    kubernetes.add_toleration(task, key=cluster.accelerator, operator="Exists", effect="NoSchedule")
+    for key, value in cluster.node_selector.items():
+        kubernetes.add_node_selector(task, label_key=key, label_value=value)
+    kubernetes.empty_dir_mount(
+        task,
+        volume_name="shared-memory",
+        mount_path=SHARED_MEMORY_PATH,
+        medium="Memory",
+        size_limit=resources.shared_memory,
+    )

@@ -1,0 +1,85 @@
+"""Submitting a pipeline to a Kubeflow Pipelines server."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kfp import Client
+from kfp_server_api import ApiException
+from urllib3.exceptions import HTTPError
+
+from media.errors import VeriframeError
+from pipelines import graphs
+from pipelines.recipe import load_recipe
+
+
+class SubmitError(VeriframeError):
+    """The server could not be reached or refused the run."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An accepted run and the page that shows it."""
+
+    run_id: str
+    name: str
+    url: str
+
+
+def submit(
+    name: str,
+    recipe: str,
+    source: str,
+    store: str,
+    *,
+    host: str,
+    namespace: str | None = None,
+    members: Sequence[str] = (),
+    run_name: str | None = None,
+    experiment: str = "veriframe",
+    service_account: str | None = None,
+    token: str | None = None,
+    registry: str | None = None,
+    tag: str | None = None,
+) -> Submission:
+    """Compile a pipeline and start it on a cluster.
+
+    Args:
+        name: a pipeline.
+        recipe: a recipe's name or path.
+        source: the ``s3://`` prefix of the input.
+        store: the ``s3://`` prefix for shards, training state and releases.
+        host: URL of the Kubeflow Pipelines endpoint.
+        namespace: the profile's namespace on a multi-user installation.
+        members: a subset of the recipe's members; empty for all.
+        run_name: shown in the interface; None makes one from recipe and time.
+        experiment: the experiment the run is filed under, made when it does not exist.
+        service_account: runs the pods.
+        token: a bearer token for the endpoint.
+        registry: where the images are; None reads the environment.
+        tag: the images' tag or digest; None takes the git commit.
+
+    Raises:
+        SubmitError: when the server cannot be reached or refuses; the message carries its answer.
+    """
+    run_name = run_name or f"{recipe.replace('/', '-')} {datetime.now(tz=UTC):%Y-%m-%d %H-%M-%S}"
+    parameters = {"source": source, "store": store, **graphs.graph(name).arguments(load_recipe(recipe), members)}
+    with tempfile.TemporaryDirectory() as folder:
+        package = graphs.compile_pipeline(name, Path(folder) / f"{name}.yaml", recipe, registry, tag)
+        try:
+            client = Client(host=host, namespace=namespace or "kubeflow", existing_token=token)
+            result = client.create_run_from_pipeline_package(
+                str(package),
+                arguments=parameters,
+                run_name=run_name,
+                experiment_name=experiment,
+                namespace=namespace,
+                service_account=service_account,
+            )
+        except ApiException as error:
+            raise SubmitError(f"{host} refused the run: {error.status} {error.reason}: {error.body}") from None
+        except (HTTPError, OSError) as error:
+            raise SubmitError(f"{host} cannot be reached ({error}); check --host and the port-forward") from None
+    return Submission(result.run_id, run_name, f"{host.rstrip('/')}/#/runs/details/{result.run_id}")
