@@ -124,6 +124,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU, without running code that the file may carry.
 
+    Entries of other names, which some trainers add, are not kept.
+
     Raises:
         StorageError: when there is no file at ``path`` or it cannot be opened.
         BadInputError: ``checkpoint-unreadable`` when the file is cut off or something else altogether;

@@ -11,7 +11,9 @@ class ForgerySettings(Settings):
     """The network: which encoder, what it starts from, and the gate.
 
     Args:
-        encoder: any encoder of segmentation_models_pytorch; ``tu-<name>`` for any of timm's.
+        encoder: any encoder of segmentation_models_pytorch; ``tu-<name>`` for any of timm's. Prefer ``tu-tf_...`` to
+            ``timm-tf_...`` where weights were trained in TensorFlow: only the former pads and normalises as they
+            expect (padding "same", epsilon 1e-3), and the features of the latter differ greatly.
         weights: what the encoder starts from: ``imagenet`` (downloaded), ``random``,
             ``package:efficientnet-lite0`` (an installed Python package that holds weights), or the path of a file
             (``.pth``, ``.pt``, ``.safetensors``) with the encoder's weights under timm's names. Weights have their own

@@ -1,8 +1,9 @@
 """What every family's network must do; a new family adds a subclass with its input and batch."""
 
 import copy
-import io
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from components.export.formats import Exported, write_onnx, write_torchscript
+from components.export.recipe import ExportRecipe
 from media.spec import ElaSpec, InputSpec
 from models.checkpoint import load_state
 from models.inputs import Normalize
@@ -29,10 +32,11 @@ class FamilyContract:
     channels: ClassVar[int] = 3
 
     @pytest.fixture(scope="class")
-    def built(self) -> nn.Module:
+    @classmethod
+    def built(cls) -> nn.Module:
         torch.manual_seed(0)
-        family = get_family(self.family)
-        return family.build(family.settings(**self.settings), self.channels)
+        family = get_family(cls.family)
+        return family.build(family.settings(**cls.settings), cls.channels)
 
     @pytest.fixture
     def network(self, built: nn.Module) -> nn.Module:
@@ -137,10 +141,10 @@ class FamilyContract:
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
 
     @pytest.mark.parametrize("form", ["torchscript", "onnx"])
-    def test_an_exported_graph_agrees_at_two_batch_sizes(self, network: nn.Module, form: str) -> None:
-        spec = InputSpec(ela=ElaSpec() if self.channels == 6 else None)
-        whole = nn.Sequential(Normalize.from_spec(spec), network).eval()
-        run = {"torchscript": run_torchscript, "onnx": run_onnx}[form](whole, self.pixels(2))
+    def test_an_exported_graph_agrees_at_two_batch_sizes(self, network: nn.Module, form: str, tmp_path: Path) -> None:
+        spec = InputSpec(size=SIZE, overlap=0, ela=ElaSpec() if self.channels == 6 else None)
+        whole = Exported(Normalize.from_spec(spec), network).eval()
+        run = {"torchscript": run_torchscript, "onnx": run_onnx}[form](whole, self.pixels(2), tmp_path / "model")
         for batch in (1, 5):
             with torch.no_grad():
                 expected = whole(self.pixels(batch))
@@ -156,24 +160,24 @@ class FamilyContract:
         assert 0 < count.trainable <= count.total
 
 
-def run_torchscript(network: nn.Module, example: Tensor) -> Callable[[Tensor], Any]:
-    traced = torch.jit.trace(network, example)
-    return lambda pixels: traced(pixels).detach().numpy()
+def run_torchscript(network: Exported, example: Tensor, path: Path) -> Callable[[Tensor], Any]:
+    write_torchscript(network, example, path, "{}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is deprecated", category=Warning)
+        loaded = torch.jit.load(path)
+    return lambda pixels: loaded(pixels).detach().numpy()
 
 
-def run_onnx(network: nn.Module, example: Tensor) -> Callable[[Tensor], Any]:
-    file = io.BytesIO()
-    torch.onnx.export(
-        network, (example,), file, input_names=["pixels"], dynamic_axes={"pixels": {0: "batch"}}, dynamo=False
-    )
-    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+def run_onnx(network: Exported, example: Tensor, path: Path) -> Callable[[Tensor], Any]:
+    write_onnx(network, example, path, "{}", ExportRecipe().opset)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda pixels: session.run(None, {"pixels": pixels.numpy()})[0]
 
 
 class AttentionFPNContract(FamilyContract):
     family = "forgery"
     settings: ClassVar[dict[str, Any]] = {
-        "encoder": "tu-tf_efficientnet_lite0",
+        "encoder": "tu-test_efficientnet",  # the same blocks as its family, a tenth of the size
         "weights": "random",
         "pyramid_channels": 64,
         "segmentation_channels": 32,
@@ -202,6 +206,15 @@ class TestNoGate(AttentionFPNContract):
 
 class TestNoGateWithErrorLevels(TestNoGate):
     channels = 6
+
+
+class TestFeatureGateOnEfficientNetLite(FamilyContract):
+    family = "forgery"
+    settings: ClassVar[dict[str, Any]] = {
+        "encoder": "tu-tf_efficientnet_lite0",
+        "weights": "random",
+        "gate": "features",
+    }
 
 
 class TestPublishedNetwork(FamilyContract):
