@@ -1,5 +1,6 @@
 """Progress for people: a bar on a terminal, a plain line every few seconds elsewhere (a pod's log, a file)."""
 
+import os
 import sys
 import threading
 import time
@@ -54,7 +55,7 @@ def counter(total: int | None, *, unit: str = "it", label: str = "", quiet: bool
     """
     if quiet:
         yield _Silent()
-    elif sys.stderr.isatty():
+    elif _has_terminal():
         from tqdm import tqdm  # the serving images, which transfer quietly, do without it
 
         scale = unit == "B"
@@ -64,6 +65,11 @@ def counter(total: int | None, *, unit: str = "it", label: str = "", quiet: bool
         lines = _Lines(total, unit, label)
         yield lines
         lines.finish()
+
+
+def _has_terminal() -> bool:
+    # Terminals without a width exist (docker run -t in a job); a bar would be cut to nothing.
+    return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
 
 
 class _Silent:

@@ -268,7 +268,7 @@ class ShardReader:
         """Open a file if it is there; verify it unless that very file was verified before."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}; check its permissions") from error
