@@ -1,0 +1,148 @@
+"""Two real processes over gloo."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from components.train import step
+from components.train.__main__ import main
+from components.train.distributed import Processes, launch, must_launch
+from components.train.errors import ProcessesFailedError
+from components.train.recipe import TrainRecipe
+from components.train.sampling import draw, sample_weights
+from media.index import read_index
+from media.settings import load
+from models.checkpoint import read_checkpoint
+
+PATIENCE = 240  # seconds
+BATCHES = 24  # an epoch
+
+
+@pytest.fixture
+def recipe(tiny_recipe, tmp_path) -> Path:
+    path = tmp_path / "recipe.json"
+    tiny_recipe["model"]["dropout"] = 0.3  # every process draws its own random numbers
+    tiny_recipe |= {"processes": 2, "accumulate": 2, "checkpoint_every_steps": 1, "keep_last": 100}
+    tiny_recipe |= {"sampling": {"samples_per_epoch": 4 * BATCHES}}
+    path.write_text(json.dumps(tiny_recipe))
+    return path
+
+
+def _fork(target, *arguments) -> BaseProcess:
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def _train_as_rank(rank: int, port: int, dataset: Path, recipe: Path, output: Path) -> None:
+    """Be one of two processes, with the environment that torchrun gives, and note what was drawn and reached."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+    os.environ |= {"MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    torch.set_num_threads(1)
+    drawn = []
+
+    class Recording(step.PictureDataset):
+        def __getitem__(self, key):
+            drawn.append(key)
+            return super().__getitem__(key)
+
+    class Keeping(step.Trainer):
+        def run(self):
+            super().run()
+            notes = {"drawn": drawn, "weights": dict(self.network.named_parameters())}
+            torch.save(notes, output.parent / f"rank{rank}.pt")
+
+    step.PictureDataset, step.Trainer = Recording, Keeping  # type: ignore[misc]
+    step.train(dataset, output, load(TrainRecipe, recipe))
+
+
+def _train_on_two(dataset: Path, recipe: Path, output: Path) -> None:
+    output.parent.mkdir(exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    ranks = [_fork(_train_as_rank, rank, port, dataset, recipe, output) for rank in (0, 1)]
+    for process in ranks:
+        process.join(PATIENCE)
+        assert process.exitcode == 0
+
+
+def _command_line(arguments: list[str]) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sys.exit(main(arguments))
+
+
+def _terminate_on_two(dataset: Path, recipe: Path, output: Path) -> int | None:
+    """Start the command line, which calls torchrun, and terminate it at its first checkpoint; return its status."""
+    process = _fork(_command_line, [f"--dataset={dataset}", f"--recipe={recipe}", f"--output={output}"])
+    deadline = time.monotonic() + PATIENCE
+    while not list(output.parent.glob("out.state/tiny_v3/steps/[0-9]*.pth")):
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.002)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(PATIENCE)
+    return process.exitcode
+
+
+def test_two_processes_reach_the_same_weights_on_the_samples_of_one_and_survive_a_termination(
+    tiny_dataset, recipe, tmp_path
+):
+    whole, cut = tmp_path / "whole" / "out", tmp_path / "cut" / "out"
+    _train_on_two(tiny_dataset, recipe, whole)
+    ranks = [torch.load(whole.parent / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for name, value in ranks[0]["weights"].items():
+        assert torch.equal(value, ranks[1]["weights"][name]), name
+
+    parsed = load(TrainRecipe, recipe)
+    weights = sample_weights(read_index(tiny_dataset).where(split="train"), frozenset(), parsed.sampling)
+    alone = [np.stack(draw(weights, parsed.seed, epoch, 4 * BATCHES), axis=1) for epoch in (0, 1)]
+    halves = [np.array(notes["drawn"]).reshape(2, BATCHES, 2, 2) for notes in ranks]  # epoch, batch, place, (row, seed)
+    together = np.concatenate(halves, axis=2).reshape(2, 4 * BATCHES, 2)
+    assert np.array_equal(together, np.stack(alone))
+
+    assert _terminate_on_two(tiny_dataset, recipe, cut) == 143
+    done = len(list(cut.parent.glob("out.state/tiny_v3/steps/[0-9]*.pth")))
+    assert 0 < done < BATCHES
+    _train_on_two(tiny_dataset, recipe, cut)
+    last = [read_checkpoint(out.parent / f"out.state/tiny_v3/steps/{BATCHES:09d}.pth") for out in (cut, whole)]
+    for name, value in last[0].model_state_dict.items():
+        assert torch.equal(value, last[1].model_state_dict[name]), name
+    assert (cut / "tiny_v3_best.pth").read_bytes() == (whole / "tiny_v3_best.pth").read_bytes()
+    lines = [json.loads((out / "log.jsonl").read_text().splitlines()[-1]) for out in (cut, whole)]
+    assert lines[0]["train"] == lines[1]["train"]
+    assert lines[0]["samples"] == 4 * BATCHES
+
+
+def test_a_failing_process_fails_the_run(recipe, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(ProcessesFailedError, match="one of the 2 training processes failed"):
+        launch(load(TrainRecipe, recipe), [])
+
+
+def test_only_a_recipe_of_several_processes_is_launched_and_only_once(recipe, monkeypatch):
+    several = load(TrainRecipe, recipe)
+    assert must_launch(several)
+    assert not must_launch(several.model_copy(update={"processes": 1}))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert not must_launch(several)
+
+
+def test_a_single_process_talks_to_itself():
+    alone = Processes(0, 1, torch.device("cpu"))
+    network = torch.nn.Linear(1, 1)
+    assert alone.main
+    assert alone.wrap(network) is network
+    assert alone.gather(3) == [3]
+    assert alone.from_main("x") == "x"
+    assert alone.any(True) and not alone.any(False)

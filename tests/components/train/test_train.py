@@ -1,0 +1,212 @@
+"""The whole step on the tiny data set, in this process."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.train import step
+from components.train.__main__ import main
+from components.train.errors import NonFiniteLossError
+from components.train.recipe import TrainRecipe
+from components.train.step import train
+from media.errors import MismatchError, SettingsError, StorageError
+from media.files import sha256_file
+from media.index import read_index
+from media.settings import validate
+from models.checkpoint import load_network, read_checkpoint, save_checkpoint
+
+
+def _recipe(keys: dict, **changes) -> TrainRecipe:
+    return validate(TrainRecipe, {**keys, **changes}, "recipe")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_dataset, tmp_path_factory) -> Path:
+    """The output folder of a run of two epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = {
+        "member": "tiny", "batch_size": 4, "epochs": 2, "workers": 0, "device": "cpu", "policy": "native",
+        "model": {
+            "encoder": "tu-test_efficientnet", "weights": "random", "pyramid_channels": 32, "segmentation_channels": 32
+        },
+        "input": {"size": 64, "overlap": 16}, "optimizer": {"lr": 0.003},
+    }  # fmt: skip
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    arguments = [f"--dataset={tiny_dataset}", f"--recipe={folder / 'recipe.json'}", f"--output={folder / 'out'}"]
+    assert main(arguments) == 0
+    return folder / "out"
+
+
+@pytest.fixture
+def recipe(trained) -> dict:
+    """The recipe of ``trained``."""
+    return json.loads((trained.parent / "recipe.json").read_text())
+
+
+def test_the_artifact_describes_itself(trained, tiny_dataset):
+    document = json.loads((trained / "model.json").read_text())
+    checkpoint = trained / "tiny_v3_best.pth"
+    assert document["checkpoint"] == checkpoint.name
+    assert document["sha256"] == sha256_file(checkpoint)
+    assert (document["member"], document["generation"], document["family"]) == ("tiny", "v3", "forgery")
+    assert set(document["metrics"]) >= {"f1", "iou", "authentic_fpr", "threshold"}
+    loaded = load_network(checkpoint)
+    assert (loaded.member, loaded.generation) == ("tiny", "v3")
+    assert loaded.spec.input.size == 64
+    assert loaded.network(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 64, 64)
+    content = read_checkpoint(checkpoint)
+    assert content.dataset_sha256 == read_index(tiny_dataset).sha256
+    assert content.metrics == document["metrics"]
+    assert content.optimizer_state_dict
+
+
+def test_the_log_has_a_line_an_epoch_with_every_loss_term(trained):
+    lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"], line["samples"]) for line in lines] == [(1, 3, 12), (2, 6, 12)]
+    for line in lines:
+        assert set(line["train"]) == {"loss", "focal", "dice", "authentic"}
+        assert set(line["val"]) >= {"f1", "authentic_fpr"}
+        assert line["samples_per_s"] > 0 and line["seconds"] > 0 and 0 <= line["data_wait"] <= 1
+
+
+def test_the_report_is_one_file_with_curves(trained):
+    page = (trained / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "authentic_fpr is at most 0.05" in page
+    assert "http://" not in page and "https://" not in page
+
+
+def test_a_second_start_trains_nothing_and_gives_the_same_model(trained, tiny_dataset, recipe, monkeypatch):
+    expected = {path.name: path.read_bytes() for path in trained.iterdir()}
+    shutil.rmtree(trained)
+    monkeypatch.setattr(step, "Trainer", None)
+    summary = train(tiny_dataset, trained, _recipe(recipe))
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == expected
+    assert summary.sha256 == sha256_file(summary.checkpoint)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_start_with_another_recipe_on_the_same_state_is_refused(trained, tiny_dataset, recipe, tmp_path, finished):
+    state = shutil.copytree(f"{trained}.state", tmp_path / "state")
+    if not finished:
+        (state / "tiny_v3" / "finished.json").unlink()
+    with pytest.raises(MismatchError, match=r"recipe key optimizer.lr: 0.003 there, 0.5 here"):
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, optimizer={"lr": 0.5}), state=str(state))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_start_with_another_data_set_on_the_same_state_is_refused(trained, tiny_dataset, recipe, tmp_path):
+    import pyarrow.parquet as pq
+
+    other = shutil.copytree(tiny_dataset, tmp_path / "other")
+    table = pq.read_table(other / "index.parquet")
+    pq.write_table(table.slice(1).replace_schema_metadata(table.schema.metadata), other / "index.parquet")
+    with pytest.raises(MismatchError, match="dataset: ") as caught:
+        train(other, tmp_path / "out", _recipe(recipe), state=f"{trained}.state")
+    assert str(tiny_dataset) in str(caught.value) and str(other) in str(caught.value)
+
+
+def test_a_termination_during_validation_loses_nothing(trained, tiny_dataset, recipe, tmp_path, monkeypatch):
+    validate_network = step.validate
+
+    def terminate(*arguments, **keys):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(step, "validate", terminate)
+    with pytest.raises(SystemExit) as caught:
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe))
+    assert caught.value.code == 143
+    monkeypatch.setattr(step, "validate", validate_network)
+    summary = train(tiny_dataset, tmp_path / "out", _recipe(recipe))
+    assert summary.checkpoint.read_bytes() == (trained / "tiny_v3_best.pth").read_bytes()
+
+
+def test_fine_tuning_starts_from_the_base_and_draws_its_hard_negatives(trained, tiny_dataset, recipe, tmp_path):
+    hard = read_index(tiny_dataset).where(split="train", label=0).column("sample_id")[:2].tolist()
+    (tmp_path / "hard.txt").write_text("\n".join(hard))
+    seen = {}
+
+    class Watched(step.Trainer):
+        def run(self) -> None:
+            seen["weights"] = {name: value.clone() for name, value in self.network.state_dict().items()}
+            seen["draw"] = self.parts.batches._weights
+            seen["optimizer"] = self.optimizer.state_dict()["state"]
+            super().run()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "Trainer", Watched)
+        train(
+            tiny_dataset,
+            tmp_path / "out",
+            _recipe(recipe, generation="v4", epochs=1),
+            base=trained,
+            hard_negatives=tmp_path / "hard.txt",
+        )
+    base = read_checkpoint(trained / "tiny_v3_best.pth").model_state_dict
+    assert all(torch.equal(seen["weights"][name], value) for name, value in base.items())
+    assert sorted(seen["draw"])[-2:] == [5, 5]
+    assert seen["optimizer"] == {}
+    assert (tmp_path / "out" / "tiny_v4_best.pth").exists()
+
+
+def test_a_missing_base_says_which_path_was_looked_at_and_how_to_train_it(tiny_dataset, recipe, tmp_path):
+    with pytest.raises(StorageError) as caught:
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, generation="v4"), base=tmp_path / "nowhere")
+    assert str(tmp_path / "nowhere" / "tiny_v3_best.pth") in str(caught.value)
+    assert "python -m components.train" in str(caught.value)
+
+
+def test_a_later_generation_without_a_base_says_which_one_it_needs(tiny_dataset, recipe, tmp_path):
+    with pytest.raises(SettingsError, match=r"fine-tuned from v3: give --base .* tiny_v3_best.pth"):
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, generation="v4"))
+
+
+def test_a_base_of_another_normalisation_is_refused(trained, tiny_dataset, recipe, tmp_path):
+    other = _recipe(recipe, generation="v4", input={**recipe["input"], "mean": [0.5, 0.5, 0.5]})
+    with pytest.raises(MismatchError, match=r"input.mean = \(0.485, 0.456, 0.406\), the recipe has \(0.5, 0.5, 0.5\)"):
+        train(tiny_dataset, tmp_path / "out", other, base=trained)
+
+
+def test_a_published_checkpoint_serves_as_a_base(trained, tiny_dataset, recipe, tmp_path):
+    whole = read_checkpoint(trained / "tiny_v3_best.pth")
+    published = type(whole)(epoch=3, model_state_dict=whole.model_state_dict, optimizer_state_dict={}, loss=0.5)
+    save_checkpoint(tmp_path / "tiny_v3_best.pth", published)
+    summary = train(tiny_dataset, tmp_path / "out", _recipe(recipe, generation="v4", epochs=1), base=tmp_path)
+    assert summary.checkpoint.name == "tiny_v4_best.pth"
+
+
+def test_a_loss_that_is_not_finite_names_samples_of_the_data_set(tiny_dataset, recipe, tmp_path):
+    with pytest.raises(NonFiniteLossError) as caught:
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, optimizer={"lr": 1e30}))
+    ids = read_index(tiny_dataset).where(split="train").column("sample_id")
+    assert len(caught.value.sample_ids) == 4
+    assert set(caught.value.sample_ids) <= set(ids)
+
+
+@pytest.mark.s3
+def test_state_and_output_may_lie_in_a_bucket(trained, tiny_dataset, recipe, tmp_path, bucket):
+    from media.storage import open_store
+
+    state, upload = f"{bucket}/state", f"{bucket}/models/tiny"
+    summary = train(tiny_dataset, tmp_path / "first", _recipe(recipe), state=state, upload=upload)
+    assert summary.checkpoint.read_bytes() == (trained / "tiny_v3_best.pth").read_bytes()
+    names = {info.key for info in open_store(upload).list()}
+    assert names == {"tiny_v3_best.pth", "model.json", "log.jsonl", "report.html"}
+    # Another pod with an empty disk goes on from the bucket: here, after the last epoch's steps.
+    open_store(state).delete("tiny_v3/finished.json")
+    again = train(tiny_dataset, tmp_path / "second", _recipe(recipe), state=state)
+    assert again.sha256 == summary.sha256
+
+
+def test_the_command_line_explains_errors_without_a_traceback(tiny_dataset, recipe, tmp_path, capsys):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("member: x\nfamily: forgery\noptimiser: {lr: 1}\n")
+    assert main([f"--dataset={tiny_dataset}", f"--recipe={path}", f"--output={tmp_path / 'out'}"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "optimiser" in said and "Traceback" not in said
