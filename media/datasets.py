@@ -124,7 +124,7 @@ class PictureDataset(Dataset[Sample]):
         """
         if get_worker_info() is not None:
             _use_no_threads()
-        row, seed = key
+        row, seed = int(key[0]), int(key[1])
         sample_id = self._sample_id[row].decode()
         offset, size, mask_offset, mask_size = self._spans[row].tolist()
         mask_span = None if mask_offset < 0 else (mask_offset, mask_size)

@@ -52,7 +52,7 @@ def _normal_quantiles() -> NDArray[np.float32]:
 class GaussNoise(A.GaussNoise):  # type: ignore[misc]
     """albumentations' Gaussian noise for uint8 pictures, drawn from the transform's own generator.
 
-    The original seeds OpenCV's generator, which the whole thread shares, with one of 65,536 seeds, and takes four times
+    The original seeds OpenCV's generator, which the whole thread shares, with one of 65,536 seeds, and takes six times
     as long. Here a 16-bit uniform number picks one of as many quantiles of the normal distribution.
     """
 
@@ -62,11 +62,22 @@ class GaussNoise(A.GaussNoise):  # type: ignore[misc]
         std = 255 * self.py_random.uniform(*self.std_range)
         levels = np.rint(std * _normal_quantiles()).astype(np.int16)
         picks = self.random_generator.integers(0, 1 << 16, size=params["shape"], dtype=np.uint16)
-        return {"noise_map": levels[picks]}
+        return {"noise_map": cv2.LUT(picks, levels)}
 
     def apply(self, img: Rgb, noise_map: NDArray[np.int16], **_: Any) -> Rgb:
         """Add ``noise_map`` and clip."""
         return np.asarray(cv2.add(img, noise_map, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
+class RandomRotate90(A.RandomRotate90):  # type: ignore[misc]
+    """albumentations' quarter turns, by OpenCV: a tenth of the time that NumPy takes to copy a transposed picture."""
+
+    _TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+
+    def apply(self, img: Rgb, factor: int, **_: Any) -> Rgb:
+        """Turn by ``factor`` quarters, counter-clockwise."""
+        turn = self._TURNS[factor]
+        return img if turn is None else np.asarray(cv2.rotate(img, turn), dtype=np.uint8)
 
 
 class ImageCompression(A.ImageCompression):  # type: ignore[misc]
@@ -88,7 +99,7 @@ def _resized_crop(size: int) -> Any:
 
 
 def _orientation() -> list[Any]:
-    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.RandomRotate90(p=0.5)]
+    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), RandomRotate90(p=0.5)]
 
 
 def _noise_or_blur() -> Any:
@@ -216,7 +227,7 @@ class Policy:
         Returns:
             uint8 [size, size, 3] and bool [size, size].
         """
-        draw = random.Random(seed)
+        draw = random.Random(int(seed))  # a NumPy integer is no seed to it
         if self._window is not None:
             rgb, mask = pad_to(rgb, self.size), None if mask is None else pad_to(mask, self.size)
             top, left = self._window((rgb.shape[0], rgb.shape[1]), mask, self.size, draw)
