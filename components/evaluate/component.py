@@ -1,24 +1,23 @@
-"""The evaluation as KFP sees it."""
-
-from typing import List  # noqa: UP035 - KFP reads annotations by this name
+"""The evaluation step, declared to KFP."""
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
-from components import images
+from components.images import TRAINER
 
 
-@dsl.component(base_image=images.TRAINER, install_kfp_package=False)
+@dsl.component(base_image=TRAINER, install_kfp_package=False)  # type: ignore[untyped-decorator]
 def evaluate(
     dataset: Input[Dataset],
     recipe: str,
-    v3: Input[List[Model]],  # noqa: UP006
-    v4: Input[List[Model]],  # noqa: UP006
+    v3: Input[list[Model]],
+    v4: Input[list[Model]],
     evaluation: Output[Artifact],
     report: Output[HTML],
     metrics: Output[Metrics],
     fit_dataset: Input[Dataset] = None,
-):
+) -> None:
+    """Judge two generations of models side by side on the test split."""
     import shutil
     from pathlib import Path
 

@@ -106,7 +106,11 @@ class Gallery:
         figures = []
         for name, (key, point) in self._points.items():
             drawn.append(heat_overlay(picture.rgb, picture.probabilities[key], point, picture.mask, max_side=SIDE))
-            shown = f"F1 {_f1(masks[name], picture.mask):.2f}" if picture.mask.any() else f"{masks[name].mean():.1%}"
+            shown = (
+                f"F1 {_f1(masks[name], picture.mask):.2f}"
+                if picture.mask.any()
+                else f"{100 * masks[name].mean():.1f} % marked"
+            )
             figures.append(f"{name} {shown}")
         caption = f"{picture.row['media_id']} · {' · '.join(figures)}"
         return Figure(encode_jpeg(side_by_side(drawn)), caption, "image/jpeg")

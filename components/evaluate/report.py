@@ -78,9 +78,9 @@ def shown(metrics: Metrics, name: str) -> Cell:
     """Return a figure as a cell: its interval behind it, or the reason why it is not defined."""
     value = metrics.get(name)
     if value is None:
-        return Cell(None, metrics.get("undefined", {}).get(name, "not defined"))
+        return Cell(None, metrics.get("undefined", {}).get(name, ""))
     low_high = metrics.get("intervals", {}).get(name)
-    return Cell(float(value), f"{low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else "")
+    return Cell(float(value), f"{low_high[0]:.3f}–{low_high[1]:.3f}" if low_high else "")
 
 
 def _summary(metrics: Metrics) -> Section:

@@ -1,12 +1,12 @@
-"""The sweep as KFP sees it."""
+"""The sweep, declared to KFP."""
 
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
-from components import images
+from components.images import TRAINER
 
 
-@dsl.component(base_image=images.TRAINER, install_kfp_package=False)
+@dsl.component(base_image=TRAINER, install_kfp_package=False)  # type: ignore[untyped-decorator]
 def sweep_hard_negatives(
     dataset: Input[Dataset],
     model: Input[Model],
@@ -14,7 +14,8 @@ def sweep_hard_negatives(
     hard_negatives: Output[Dataset],
     report: Output[HTML],
     metrics: Output[Metrics],
-):
+) -> None:
+    """Find the authentic train pictures that a model takes for forged."""
     import shutil
     from pathlib import Path
 
