@@ -140,6 +140,7 @@ class Trainer:
                     break
                 if self.done % recipe.checkpoint_every_steps == 0 and self.step < steps:
                     self._save()
+        self.meter.stop()
         self._save()
 
     def _optimize(self, group: list[Batch]) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ class Meter:
     def __init__(self, epoch: int) -> None:
         """Begin an epoch (counted from 1); its time runs from now."""
         self._start = time.perf_counter()
+        self._seconds: float | None = None
         self._epoch = epoch
         self._steps = 0
         self._samples = 0
@@ -73,13 +74,20 @@ class Meter:
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 
+    def stop(self) -> None:
+        """End the epoch's time: what follows (writing, validation) is no training."""
+        self._seconds = self._elapsed()
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._start if self._seconds is None else self._seconds
+
     def state_dict(self) -> dict[str, Any]:
         """Return what has been counted; call ``read`` before."""
         return {
             "steps": self._steps,
             "samples": self._samples,
             "sums": dict(self._sums),
-            "seconds": time.perf_counter() - self._start,
+            "seconds": self._elapsed(),
             "waited": self._waited,
             "lr": self._lr,
         }

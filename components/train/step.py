@@ -156,14 +156,14 @@ class Run:
     def _train(self, log: EpochLog) -> None:
         prepare(self.recipe, self.processes.rank)
         checkpoint = self.state.latest()
-        network = self._network(starting=checkpoint is None)
-        trainer = Trainer(self.recipe, self._parts(network), self.state, log, self.processes, self.termination)
+        network = self.network(starting=checkpoint is None)
+        trainer = Trainer(self.recipe, self.parts(network), self.state, log, self.processes, self.termination)
         if checkpoint is not None:
             trainer.restore(checkpoint)
             self._say(f"{self.recipe.name} goes on after step {trainer.done}: {self.state.uri}")
         trainer.run()
 
-    def _network(self, starting: bool) -> nn.Module:
+    def network(self, starting: bool) -> nn.Module:
         """Build the network; read weights to start from unless a checkpoint of the run itself follows."""
         recipe, device = self.recipe, self.processes.device
         settings = validate_settings(self.family.settings, recipe.model, "model")
@@ -178,7 +178,8 @@ class Run:
         network = network.to(device)
         return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
 
-    def _parts(self, network: nn.Module) -> Parts:
+    def parts(self, network: nn.Module) -> Parts:
+        """Return what the loop needs beside the recipe, for a network that is on the device."""
         recipe, device = self.recipe, self.processes.device
         reader = ShardReader(self.index.shards, self.inputs.cache)
         samples = recipe.sampling.samples_per_epoch or len(self.train_split)

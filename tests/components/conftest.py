@@ -1,19 +1,18 @@
 """A data set and a recipe small enough to train on in a second, made from photographs that scikit-image ships."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from skimage import data
 
-from media.index import INDEX_FILE, REJECTED_FILE, SPEC_FILE, sample_id, schema_for
+from components.extract_frames.extract import extract_frames
+from components.extract_frames.recipe import ExtractRecipe, NearDuplicates
 from media.pictures import encode_png
-from media.shards import FragmentWriter, assemble
-from media.spec import PreprocessingSpec
+from media.splits import SplitSettings
 
 SIDE = 96  # px
 SPLITS = {"train": 12, "val": 6, "test": 6}  # pictures, every other one forged
@@ -30,7 +29,7 @@ def _crops() -> list[np.ndarray]:
 
 
 def _forge(target: np.ndarray, donor: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Paste an ellipse of ``donor`` into ``target``; return picture and mask, its area between 0.5 and 12 %."""
+    """Paste an ellipse of ``donor`` into ``target``; return picture and mask, its area between 1 and 6 %."""
     mask = np.zeros(target.shape[:2], dtype=np.uint8)
     axes = (4 + 4 * (number % 4), 4 + 3 * (number % 3))
     cv2.ellipse(mask, (30 + 7 * (number % 5), 40 + 5 * (number % 4)), axes, 15 * number, 0, 360, 1, -1)
@@ -43,43 +42,29 @@ def _forge(target: np.ndarray, donor: np.ndarray, number: int) -> tuple[np.ndarr
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index folder of 24 pictures of 96×96 px with their shards: half forged, 12 train, 6 val, 6 test."""
     folder = tmp_path_factory.mktemp("tiny")
-    index, shards = folder / "index", folder / "shards"
-    index.mkdir()
-    shards.mkdir()
+    source = folder / "source"
+    for part in ("images/none", "images/paste", "masks/none", "masks/paste"):
+        (source / part).mkdir(parents=True)
     crops = _crops()
+    names = [f"{number:02d}" for number in range(len(crops))]
+    order = np.random.default_rng(0).permutation(len(crops))  # so that each split sees all four photographs
+    for number, place in enumerate(order):
+        rgb, mask, name = crops[place], np.zeros((SIDE, SIDE), dtype=bool), f"none/{names[number]}.png"
+        if number % 2:
+            rgb, mask = _forge(rgb, crops[place - 1], number)
+            name = f"paste/{names[number]}.png"
+        (source / "images" / name).write_bytes(encode_png(rgb))
+        (source / "masks" / name).write_bytes(encode_png(mask))
     splits = [split for split, count in SPLITS.items() for _ in range(count)]
-    rows: list[dict[str, Any]] = []
-    fragments = []
-    order = np.random.default_rng(0).permutation(len(crops))
-    for number, (place, split) in enumerate(zip(order, splits, strict=True)):
-        forged = number % 2 == 1
-        rgb, mask = _forge(crops[place], crops[place - 1], number) if forged else (crops[place], None)
-        media_id = f"skimage/{'paste' if forged else 'none'}/{number:02d}.png"
-        name = sample_id(media_id)
-        fragments.append(folder / f"{number}.fragment")
-        with FragmentWriter(fragments[-1]) as writer:
-            offset, size = writer.add(f"{name}.png", encode_png(rgb))
-            mask_offset, mask_size = (None, None) if mask is None else writer.add(f"{name}.mask.png", encode_png(mask))
-        rows.append(
-            {
-                "sample_id": name, "media_id": media_id, "group_id": f"group-{number:02d}", "dataset": "skimage",
-                "method": "paste" if forged else "none", "compression": "png", "label": int(forged),
-                "label_name": "forged" if forged else "authentic", "split": split, "frame": 0, "time_ms": 0.0,
-                "track": -1, "box": None, "box_score": None, "width": SIDE, "height": SIDE,
-                "forged_fraction": 0.0 if mask is None else float(mask.mean()), "offset": offset, "size": size,
-                "mask_offset": mask_offset, "mask_size": mask_size,
-            }
-        )  # fmt: skip
-    for row, placed in zip(rows, assemble(fragments, shards), strict=True):
-        row["shard"] = placed.shard_name
-        for key in ("offset", "mask_offset"):
-            row[key] = None if row[key] is None else row[key] + placed.base_offset
-    spec = PreprocessingSpec()
-    table = pa.Table.from_pylist(rows, schema=schema_for(spec, str(shards)))
-    pq.write_table(table, index / INDEX_FILE)
-    (index / SPEC_FILE).write_text(spec.to_document())
-    (index / REJECTED_FILE).write_text("")
-    return index
+    (folder / "splits.json").write_text(json.dumps(dict(zip(names, splits, strict=True))))
+    recipe = ExtractRecipe(
+        layout="images-masks",
+        dataset="skimage",
+        splits=SplitSettings(file=str(folder / "splits.json")),
+        near_duplicates=NearDuplicates(distance=None),
+    )
+    extract_frames(str(source), folder / "index", str(folder / "shards"), recipe, workers=1)
+    return folder / "index"
 
 
 @pytest.fixture
