@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from components.sweep_hard_negatives.sweep import HardNegative, SweepSummary
 
 LISTED = 50
+HEADINGS = {
+    "f1": "F1",
+    "iou": "IoU",
+    "authentic_fpr": "authentic pictures called forged",
+    "authentic_fp_fraction": "authentic pixels marked",
+}
 
 
 def write_report(
@@ -31,7 +37,7 @@ def write_report(
 def _point(choice: Choice) -> Section:
     point = choice.point
     curve = next(c for c in choice.curves if c.min_area_fraction == point.min_area_fraction)
-    rows: list[Row] = [[name.replace("_", " "), value] for name, value in choice.figures.items()]
+    rows: list[Row] = [[HEADINGS.get(name, name.replace("_", " ")), value] for name, value in choice.figures.items()]
     return Section(
         "Operating point on val",
         [
