@@ -6,7 +6,7 @@ from kfp.dsl import Dataset, Output
 from components.images import EXTRACTOR
 
 
-@dsl.component(base_image=EXTRACTOR, install_kfp_package=False)  # type: ignore[untyped-decorator]
+@dsl.component(base_image=EXTRACTOR, install_kfp_package=False)
 def extract_frames(source: str, shards: str, recipe: str, dataset: Output[Dataset], workers: int = 0) -> None:
     """Turn a layout into a sample index and shards.
 

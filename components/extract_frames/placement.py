@@ -5,11 +5,10 @@ Fragments are removed once their shard is stored: at no time does more than a fe
 
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 
 from components.extract_frames.chunk import fragment_path
@@ -92,17 +91,33 @@ class Placement:
             chunks: names, in order; their fragments are complete.
             final: the last name there will be.
         """
-        fragments = (fragment_path(self._folder, chunk) for chunk in chunks)
         with ThreadPoolExecutor(1, thread_name_prefix="shard-upload") as uploader:
             earlier: Future[StoredShard] | None = None
-            placed = assemble(fragments, self._folder, self._shard_bytes)
-            for _, shard in groupby(placed, key=lambda fragment: fragment.shard_name):
-                complete = list(shard)
+            for shard in self._assembled(chunks):
                 if earlier is not None:
                     self._know(earlier.result())
-                earlier = uploader.submit(self._put, complete, final)
+                earlier = uploader.submit(self._put, shard, final)
             if earlier is not None:
                 self._know(earlier.result())
+
+    def _assembled(self, chunks: Iterable[str]) -> Iterator[list[AssembledFragment]]:
+        """Yield the fragments of each shard as soon as it is complete."""
+        given = 0
+
+        def fragments() -> Iterator[Path]:
+            nonlocal given
+            for chunk in chunks:
+                given += 1
+                yield fragment_path(self._folder, chunk)
+            given += 1  # the end closes a shard as a fragment does for which there is no room
+
+        shard: list[AssembledFragment] = []
+        placed = assemble(fragments(), self._folder, self._shard_bytes)
+        for number, fragment in enumerate(placed, start=1):
+            shard.append(fragment)
+            if number == given - 1:
+                yield shard
+                shard = []
 
     def _put(self, fragments: list[AssembledFragment], final: str) -> StoredShard:
         name = fragments[0].shard_name

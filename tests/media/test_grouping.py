@@ -31,14 +31,19 @@ def reencoded(rgb: np.ndarray, quality: int) -> np.ndarray:
     return cv2.imdecode(cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
 
+def noisy(rgb: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 8, rgb.shape)
+    return np.clip(rgb + noise, 0, 255).astype(np.uint8)
+
+
 def test_copies_come_into_one_group_and_others_do_not() -> None:
     originals = photographs()
     copies = [
         [reencoded(p, 40) for p in originals],
         [cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for p in originals],
         [cv2.resize(p, None, fx=1.3, fy=1.3) for p in originals],
-        [np.clip(p.astype(int) + np.random.default_rng(0).normal(0, 8, p.shape), 0, 255).astype(np.uint8) for p in originals],
-    ]  # fmt: skip
+        [noisy(p) for p in originals],
+    ]
     pictures = originals + [copy for kind in copies for copy in kind]
     labels = group(len(pictures), hashes(pictures), distance=4, **NO_LINKS)
     assert labels.tolist() == list(range(len(originals))) * (1 + len(copies))
