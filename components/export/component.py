@@ -6,7 +6,7 @@ from kfp.dsl import Artifact, Dataset, Input, Markdown, Metrics, Model, Output
 from components.images import TRAINER
 
 
-@dsl.component(base_image=TRAINER, install_kfp_package=False)  # type: ignore[untyped-decorator]
+@dsl.component(base_image=TRAINER, install_kfp_package=False)
 def export(
     dataset: Input[Dataset],
     models: Input[list[Model]],

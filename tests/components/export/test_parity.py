@@ -1,0 +1,100 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from components.export.parity import ParityError, compare, require_parity, threshold_logit
+from components.export.recipe import ParitySettings
+from media.bundle import Run
+
+SETTINGS = ParitySettings(batch_sizes=(1, 3), max_logit_difference=1e-3, max_flipped_share=0.01)
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
+
+
+def eager(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return pixels[:, :1].astype(np.float32) / 100
+
+
+def changed(by: float, where: tuple[int, ...] = (0, 0, 0, 0)) -> Run:
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits = eager(pixels)
+        logits[where] += by
+        return logits
+
+    return run
+
+
+def gate(run: Run, cut: float = 1.0) -> None:
+    require_parity(compare("a", eager, {"onnx": run}, PIXELS, SETTINGS, cut), SETTINGS)
+
+
+def test_equal_networks_pass_at_both_batch_sizes() -> None:
+    results = compare("a", eager, {"onnx": eager, "torchscript": eager}, PIXELS, SETTINGS, 1.0)
+    assert [(r.format, r.batch_size) for r in results] == [
+        ("onnx", 1),
+        ("torchscript", 1),
+        ("onnx", 3),
+        ("torchscript", 3),
+    ]
+    assert all((r.logit_difference, r.flipped_share) == (0, 0) for r in results)
+    require_parity(results, SETTINGS)
+
+
+def test_a_difference_within_tolerance_passes() -> None:
+    gate(changed(5e-4))
+
+
+def test_one_logit_out_of_tolerance_fails_and_the_figure_is_named() -> None:
+    with pytest.raises(ParityError, match=r"a as onnx, batch 1: largest logit difference 0\.1 > 0\.001"):
+        gate(changed(0.1))
+
+
+def test_a_difference_in_the_last_picture_of_the_larger_batch_alone_is_found() -> None:
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return changed(0.1, (2, 0, 31, 31))(pixels) if len(pixels) == 3 else eager(pixels)
+
+    with pytest.raises(ParityError) as caught:
+        gate(run)
+    assert "batch 3" in str(caught.value)
+    assert "batch 1" not in str(caught.value)
+
+
+def test_small_differences_that_flip_many_pixels_fail() -> None:
+    def near(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.full((len(pixels), 1, 32, 32), 1.0, dtype=np.float32)
+
+    def below(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return near(pixels) - np.float32(1e-5)
+
+    with pytest.raises(ParityError, match=r"share of flipped pixels 1 > 0\.01"):
+        require_parity(compare("a", near, {"onnx": below}, PIXELS, SETTINGS, 1.0), SETTINGS)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_fails_even_where_both_agree(value: float) -> None:
+    broken = changed(value)
+    results = compare("a", broken, {"onnx": broken}, PIXELS, SETTINGS, 1.0)
+    with pytest.raises(ParityError, match="nan"):
+        require_parity(results, SETTINGS)
+
+
+def test_another_shape_fails() -> None:
+    with pytest.raises(ParityError, match=r"gives \(1, 1, 31, 32\) for a batch of 1, not \(1, 1, 32, 32\)"):
+        gate(lambda pixels: eager(pixels)[:, :, 1:])
+
+
+@given(threshold=st.floats(0.001, 0.999), temperature=st.floats(0.1, 10), logit=st.floats(-20, 20))
+def test_the_cut_in_logits_is_the_threshold_in_probabilities(
+    threshold: float, temperature: float, logit: float
+) -> None:
+    probability = 1 / (1 + math.exp(-logit / temperature))
+    if abs(probability - threshold) > 1e-9:
+        assert (logit >= threshold_logit(threshold, temperature)) == (probability >= threshold)
+
+
+def test_thresholds_at_the_ends_cut_off_everything_or_nothing() -> None:
+    assert threshold_logit(0.0, 2.0) == -math.inf
+    assert threshold_logit(1.0, 2.0) == math.inf
