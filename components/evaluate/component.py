@@ -6,7 +6,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 from components.images import TRAINER
 
 
-@dsl.component(base_image=TRAINER, install_kfp_package=False)  # type: ignore[untyped-decorator]
+@dsl.component(base_image=TRAINER, install_kfp_package=False)
 def evaluate(
     dataset: Input[Dataset],
     recipe: str,

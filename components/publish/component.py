@@ -6,7 +6,7 @@ from kfp.dsl import Artifact, Input, Model, Output
 from components.images import EXTRACTOR
 
 
-@dsl.component(base_image=EXTRACTOR, install_kfp_package=False)  # type: ignore[untyped-decorator]
+@dsl.component(base_image=EXTRACTOR, install_kfp_package=False)
 def publish(
     bundle: Input[Model],
     evaluation: Input[Artifact],
