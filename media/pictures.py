@@ -267,7 +267,8 @@ def _read_npy(data: bytes) -> NDArray[Any]:
     try:
         shape, column_major, dtype = readers[np.lib.format.read_magic(stream)](stream)
         count = math.prod(shape)
-    except (ValueError, KeyError, TypeError, EOFError) as error:
+    except Exception as error:
+        # The header is a Python literal: bytes of strangers make its parser raise TokenError, RecursionError and more.
         raise BadInputError("damaged", f"the mask's .npy header cannot be read: {error}") from error
     if dtype.kind not in "buif":
         raise BadInputError("mask-type", f"the mask's .npy holds {dtype}, not booleans or numbers")

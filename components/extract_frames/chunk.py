@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.extract_frames.soundness import require_sound_jpeg
 from media.errors import BadInputError, StorageError
 from media.files import write_text
 from media.grouping import fingerprint
@@ -115,6 +116,8 @@ class _Sample:
 def _read(entry: Entry, store: Store, settings: EntrySettings) -> _Sample:
     data = _fetch(store, entry.picture, settings.max_bytes)
     picture = read_picture(data, max_pixels=settings.max_pixels)
+    if picture.compression.startswith("jpeg"):
+        require_sound_jpeg(data)
     mask = None
     if entry.mask is not None:
         mask = _read_mask(store, entry.mask, picture, settings)

@@ -53,7 +53,7 @@ class FileStore:
             with os.scandir(folder) as found:
                 # A folder sorts by its name with the slash that its keys have, which gives the order of whole keys.
                 entries = sorted(
-                    (os.fsencode(e.name) + b"/" * e.is_dir(), e) for e in found if not is_temporary(e.name)
+                    (os.fsencode(e.name) + b"/" * _is_folder(e), e) for e in found if not is_temporary(e.name)
                 )
         except OSError as error:
             raise StorageError(f"cannot list {folder}: {error.strerror}; check its permissions") from error
@@ -138,6 +138,13 @@ class FileStore:
             self.path(key).unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"cannot delete {self.path(key)}: {error.strerror}") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result:
