@@ -54,7 +54,7 @@ def _measure(bucket: str, folder: Path) -> list[dict[str, object]]:
          lambda: _run([*python, uri, str(ours)]), lambda: _run([*aws, uri, str(theirs)])),
         ("s3 upload of 256 MB, in process", "boto3 upload_file",
          lambda: store.upload(source, "object"), lambda: client.upload_file(str(source), name, "object-peer")),
-        ("s3 download of 256 MB, in process", "boto3 download_file",
+        ("s3 download of 256 MB, in process", "boto3 download_file, which does not wait for the disk",
          lambda: store.download("object", ours), lambda: client.download_file(name, "object", str(theirs))),
     ]  # fmt: skip
     items = [_pairs(*case) for case in cases]

@@ -17,10 +17,9 @@ _log = logging.getLogger(__name__)
 # A busy or restarting service. 409 is S3's answer to two conditional writes at the same moment.
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset(
-    {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "InternalError", "ServiceUnavailable", "Throttling"}
+    {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
     | {"ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", "ConditionalRequestConflict"}
 )
-_NOT_TRANSIENT_CODES = frozenset({"BucketAlreadyExists", "BucketAlreadyOwnedByYou", "BucketNotEmpty"})
 
 _CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where one is used)"
 
@@ -124,7 +123,7 @@ def is_transient(error: Exception) -> bool:
     response = _response(error)
     if response:
         code, status, _ = response
-        return (status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES) and code not in _NOT_TRANSIENT_CODES
+        return status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
     from botocore import exceptions as aws
     from urllib3.exceptions import HTTPError
 

@@ -71,9 +71,9 @@ class S3Store:
     @property
     def client(self) -> Any:
         """The boto3 client of this process: sockets must not be shared with a parent."""
-        boto = self._boto
-        if boto is None or boto[0] != os.getpid():
-            with self._lock:
+        with self._lock:
+            boto = self._boto
+            if boto is None or boto[0] != os.getpid():
                 try:
                     boto = self._boto = (os.getpid(), _client())
                 except Exception as error:

@@ -13,6 +13,7 @@ from media.files import CHUNK, atomic_write
 from media.progress import Counter, counter
 from media.storage.base import NotFoundError
 from media.storage.faults import Stopped, UploadLostError, retrying
+from media.storage.ranges import RangeStream
 
 if TYPE_CHECKING:
     from media.storage.s3 import S3Store
@@ -110,18 +111,18 @@ def download(store: "S3Store", key: str, path: Path, progress: bool = False) -> 
         def fetch(stop: threading.Event, piece: tuple[int, int]) -> None:
             offset, length = piece
             with store.stream(key, offset, offset + length, etag, stop) as stream:
-                _drain(stream, descriptor, offset, length, count)
+                _drain(stream, f"{store.uri}/{key}", descriptor, offset, length, count)
 
         run_parallel(fetch, parts(info.size))
 
 
-def _drain(stream: Any, descriptor: int, offset: int, length: int, count: Counter) -> None:
+def _drain(stream: RangeStream, name: str, descriptor: int, offset: int, length: int, count: Counter) -> None:
     buffer = memoryview(bytearray(min(CHUNK, length)))
     end = offset + length
     while offset < end:
         read = stream.readinto(buffer)
         if not read:
-            raise StorageError("the object became shorter while it was read; start again")
+            raise StorageError(f"{name} became shorter while it was read; start again")
         block = buffer[:read]
         while block:
             written = os.pwrite(descriptor, block, offset)
