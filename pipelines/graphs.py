@@ -1,5 +1,6 @@
 """The pipelines by name, and the YAML they compile to."""
 
+from itertools import dropwhile
 from pathlib import Path
 from types import ModuleType
 
@@ -7,7 +8,7 @@ from kfp import compiler
 from kfp.dsl.base_component import BaseComponent
 
 from media.errors import unknown_name
-from media.files import write_bytes
+from media.files import write_text
 from pipelines import forgery, images
 from pipelines.recipe import PipelineRecipe, load_recipe
 
@@ -49,6 +50,9 @@ def compile_pipeline(
     temporary = output.with_suffix(".partial.yaml")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(pipeline, str(temporary))
-    write_bytes(output, temporary.read_bytes())
+    text = temporary.read_text(encoding="utf-8")
     temporary.unlink()
+    # KFP's header repeats the parameters as comments, in an order that differs from process to process.
+    lines = text.splitlines(keepends=True)
+    write_text(output, "".join(dropwhile(lambda line: line.startswith("#"), lines)))
     return output

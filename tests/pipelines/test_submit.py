@@ -97,13 +97,24 @@ def test_a_submitted_run_carries_parameters_name_and_experiment_and_returns_its_
 
 def test_a_refused_run_says_what_the_server_answered(server: Server) -> None:
     server.refuse = True
-    with pytest.raises(SubmitError, match="403.*user may not create runs here"):
+    with pytest.raises(SubmitError, match=r"403.*user may not create runs here"):
         submit("forgery", "forgery/published", "s3://a", "s3://b", host=server.url, tag="abc123")
 
 
 def test_an_absent_server_is_a_plain_error_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     status = main(
-        ["submit", "forgery", "--source", "s3://a/b", "--store", "s3://c", "--host", "http://127.0.0.1:9", "--tag", "x1"]
+        [
+            "submit",
+            "forgery",
+            "--source",
+            "s3://a/b",
+            "--store",
+            "s3://c",
+            "--host",
+            "http://127.0.0.1:9",
+            "--tag",
+            "x1",
+        ]
     )
     assert status == 1
     assert "error: http://127.0.0.1:9 cannot be reached" in capsys.readouterr().err
