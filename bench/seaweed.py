@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -20,6 +21,9 @@ ACCESS_KEY = "veriframe"
 SECRET_KEY = "loopback-only"  # noqa: S105  (of a server that nothing else can reach)
 READER_KEYS = ("veriframe-reader", "loopback-reader")  # of an account that may list and read
 START_SECONDS = 60.0
+
+# The server goes with the process that started it, however that ends: then the pipe to the shell is closed.
+_WATCH = '"$@" & read -r line; kill -9 $!'
 
 # The parts of the server, each with a port for HTTP and one for gRPC.
 _PARTS = ("master", "volume", "filer", "s3")
@@ -100,7 +104,10 @@ class SeaweedServer:
         # The server would make an account of the keys that it finds in the environment.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            self._process = subprocess.Popen(
+                ["sh", "-c", _WATCH, "sh", *command],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True,
+            )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -110,11 +117,14 @@ class SeaweedServer:
 
     def kill(self) -> None:
         """Kill the server without a warning; ``start`` brings it back with its data."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End the server."""
-        self._end(signal.SIGTERM)
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+            self._process = None
+        for part, port in self._grpc.items():
+            with suppress(FileNotFoundError):
+                (Path(gettempdir()) / f"seaweedfs-{part}-grpc-{port}.sock").unlink()
 
     def bucket(self) -> str:
         """Create an empty bucket and return its URI."""
@@ -157,19 +167,6 @@ class SeaweedServer:
             return False
         return True
 
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        for part, port in self._grpc.items():
-            with suppress(FileNotFoundError):
-                (Path(gettempdir()) / f"seaweedfs-{part}-grpc-{port}.sock").unlink()
-
 
 @contextmanager
 def running() -> Iterator[SeaweedServer]:
@@ -187,11 +184,15 @@ def _weed() -> Path:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    # Not from the range that the system hands to outgoing connections: one of these could take a port meanwhile.
+    candidates = iter(random.sample(range(10_000, 32_000), 1000))
+    return [next(port for port in candidates if _is_free(port)) for _ in range(count)]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
