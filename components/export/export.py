@@ -130,12 +130,14 @@ def _replacing(output: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
     except OSError as error:
         raise StorageError(f"cannot write beside {output}: {error.strerror}; choose another place") from error
+    replaced = folder.with_name(f"{folder.name}.old")
     try:
         yield folder
         folder.chmod(0o755)
         if output.exists():
-            shutil.rmtree(output)
+            output.rename(replaced)
         folder.rename(output)
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,7 +10,6 @@ from typing import Any
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.jit._trace import TracerWarning
 
 from media.bundle.runtimes import METADATA_KEY
 from media.errors import VeriframeError
@@ -48,7 +47,8 @@ def _without_deprecation() -> Iterator[None]:
         # TorchScript is deprecated as a whole; it is what servers without Python load.
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is deprecated", category=Warning)
         # group_norm compares a size with 1, which tracing takes for a decision about data.
-        warnings.filterwarnings("ignore", category=TracerWarning, module=r"torch\.nn\.functional")
+        tracer = torch.jit.TracerWarning  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", category=tracer, module=r"torch\.nn\.functional")
         yield
 
 

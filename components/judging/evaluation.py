@@ -1,6 +1,7 @@
 """Reading what an evaluation measured; imports nothing heavy, so that publication needs no torch."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,4 +95,5 @@ def worst_retained(clean: float | None, robustness: Mapping[str, Mapping[str, An
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    """Return a figure; None where it is not defined, which JSON may also spell NaN."""
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -80,16 +80,32 @@ def blend_logits(logits: NDArray[np.float32], plan: TilePlan, temperature: float
     return np.clip(tiles.blend(probability, plan), 0, 1)
 
 
-def combine(document: Bundle, maps: Mapping[str, NDArray[np.float32]]) -> BundleVerdict:
-    """Average the members' probabilities [H, W] with the bundle's weights and judge the mean."""
-    first = next(iter(maps.values()))
-    mean = np.zeros(first.shape, dtype=np.float32)
-    for member in document.members:
-        mean += np.float32(member.weight) * maps[member.name]
-    np.clip(mean, 0, 1, out=mean)  # the float32 weights may add up to a hair above 1
-    opinions = tuple(_opinion(member, maps[member.name]) for member in document.members)
-    point = document.operating_point
-    return BundleVerdict(judge(mean, point), point, mean, opinions)
+class Ensemble:
+    """Averages the members' probabilities as they come, so that two maps are in memory however many members there are.
+
+    Args:
+        document: the bundle.
+        shape: height and width of the picture.
+    """
+
+    def __init__(self, document: Bundle, shape: tuple[int, int]) -> None:
+        self._document = document
+        self._mean = np.zeros(shape, dtype=np.float32)
+        self._opinions: dict[str, MemberOpinion] = {}
+
+    def add(self, member: BundleMember, probability: NDArray[np.float32]) -> None:
+        """Add a member's probability [H, W]; every member once."""
+        self._mean += np.float32(member.weight) * probability
+        own = judge(probability, member.operating_point)
+        opinion = MemberOpinion(member.name, float(own.score), bool(own.forged), float(own.forged_fraction))
+        self._opinions[member.name] = opinion
+
+    def verdict(self) -> BundleVerdict:
+        """Judge the mean; to be called when all members were added."""
+        mean = np.clip(self._mean, 0, 1)  # the float32 weights may add up to a hair above 1
+        point = self._document.operating_point
+        opinions = tuple(self._opinions[member.name] for member in self._document.members)
+        return BundleVerdict(judge(mean, point), point, mean, opinions)
 
 
 def judge_picture(
@@ -103,21 +119,14 @@ def judge_picture(
         run: by member name, a function from uint8 [B, C, S, S] to logits float32 [B, 1, S, S].
         batch_size: most tiles in one call of ``run``.
     """
-    cuts: dict[str, tuple[NDArray[np.uint8], TilePlan]] = {}
-    maps = {}
-    for member in document.members:
-        key = member.input.to_json()
-        if key not in cuts:
-            cuts[key] = cut_tiles(rgb, member.input)
-        pixels, plan = cuts[key]
-        parts = [run[member.name](pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
-        maps[member.name] = blend_logits(np.concatenate(parts), plan, member.temperature)
-    return combine(document, maps)
-
-
-def _opinion(member: BundleMember, probability: NDArray[np.float32]) -> MemberOpinion:
-    own = judge(probability, member.operating_point)
-    return MemberOpinion(member.name, float(own.score), bool(own.forged), float(own.forged_fraction))
+    ensemble = Ensemble(document, rgb.shape[:2])
+    for spec in dict.fromkeys(member.input for member in document.members):
+        pixels, plan = cut_tiles(rgb, spec)
+        for member in document.members:
+            if member.input == spec:
+                parts = [run[member.name](pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
+                ensemble.add(member, blend_logits(np.concatenate(parts), plan, member.temperature))
+    return ensemble.verdict()
 
 
 def _region_document(region: Region) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import pytest
 
+from components.judging.evaluation import worst_retained
 from components.publish.gate import judge_release
 from components.publish.recipe import GateSettings
 from media.bundle import Figures, Pointer
@@ -68,3 +69,21 @@ def test_a_check_says_figure_value_and_limit() -> None:
     assert str(check) == "f1 is 0.21, must be at least 0.5 (min_f1)"
     (check,) = [c for c in judge_release(GOOD.model_copy(update={"f1": None}), GATE, None) if not c.passed]
     assert str(check) == "f1 was not measured, must be at least 0.5 (min_f1)"
+
+
+@pytest.mark.parametrize(
+    ("clean", "degraded", "expected"),
+    [
+        (0.8, {"noise": 0.4, "blur": 0.6}, 0.5),
+        (0.5, {"noise": 0.6}, 1.2),
+        (0.0, {"noise": 0.0}, None),
+        (None, {"noise": 0.4}, None),
+        (0.8, {}, None),
+        (0.8, {"noise": 0.4, "blur": None}, None),
+        (0.8, {"noise": float("nan")}, None),
+    ],
+)
+def test_robustness_is_the_smallest_share_of_f1_that_is_left(
+    clean: float | None, degraded: dict[str, float | None], expected: float | None
+) -> None:
+    assert worst_retained(clean, {name: {"f1": value} for name, value in degraded.items()}) == expected

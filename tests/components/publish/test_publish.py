@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -333,3 +335,15 @@ def test_weights_temperatures_and_threshold_that_were_not_evaluated_are_told(
         "temperature of b: 1.5 in the evaluation, 1 in the bundle",
         "threshold: 0.25 in the evaluation, 0.5 in the bundle",
     )
+
+
+def test_publication_needs_no_torch() -> None:
+    program = """
+import sys
+heavy = ("torch", "scipy", "sklearn", "onnx", "onnxruntime", "models")
+sys.modules.update(dict.fromkeys(heavy))  # None makes an import fail
+import components.publish.component, components.publish.publish
+"""
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
