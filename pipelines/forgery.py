@@ -75,7 +75,7 @@ def build(recipe: PipelineRecipe, image: Callable[[str], str]) -> BaseComponent:
         )  # the source is a mutable prefix
         dataset = index.outputs["dataset"]
         with dsl.ParallelFor(members, parallelism=recipe.parallel_members, name="members") as member:
-            v3 = place(train(dataset=dataset, recipe=member.v3, state=f"{store}/state"), training)
+            v3 = place(train(dataset=dataset, recipe=member.v3, state=f"{store}/state/{{run}}"), training)
             v3.set_display_name("train-v3")
             sweep = place(
                 sweep_hard_negatives(dataset=dataset, model=v3.outputs["model"], recipe=sweep_recipe),
@@ -85,7 +85,7 @@ def build(recipe: PipelineRecipe, image: Callable[[str], str]) -> BaseComponent:
                 train(
                     dataset=dataset,
                     recipe=member.v4,
-                    state=f"{store}/state",
+                    state=f"{store}/state/{{run}}",
                     base=v3.outputs["model"],
                     hard_negatives=sweep.outputs["hard_negatives"],
                 ),

@@ -69,8 +69,10 @@ def test_a_wrong_name_is_an_error_with_a_suggestion(call: object, says: str) -> 
 def test_a_wrong_key_in_a_recipe_file_is_named_with_its_value_and_what_is_allowed(tmp_path: Path) -> None:
     text = Path(__file__).with_name("tiny.yaml").read_text()
     path = tmp_path / "mine.yaml"
-    path.write_text(text.replace("layout: images-masks", "layout: images-mask"))
-    with pytest.raises(SettingsError, match=r"(?s)extract.layout = 'images-mask'.*Did you mean 'images-masks'"):
+    path.write_text(text.replace("layout: forged-authentic-masks", "layout: forged-authentic-mask"))
+    with pytest.raises(
+        SettingsError, match=r"(?s)extract.layout = 'forged-authentic-mask'.*Did you mean 'forged-authentic-masks'"
+    ):
         load_recipe(str(path))
 
 

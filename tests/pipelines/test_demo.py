@@ -1,0 +1,38 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from media.pictures import decode_picture
+from pipelines.demo.photographs import NAMES, copy_photographs
+from pipelines.demo.tasks import DemoFailedError, run_logged, task_seconds
+
+
+def test_the_photographs_are_all_there_and_readable(tmp_path: Path) -> None:
+    paths = copy_photographs(tmp_path / "photographs")
+    assert [path.name for path in paths] == list(NAMES)
+    assert all(min(decode_picture(path.read_bytes()).shape[:2]) >= 300 for path in paths)
+
+
+def test_a_logged_command_shows_its_tasks_and_keeps_all_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "10:00:00 - INFO - Executing task \\x1b[96m'sweep-hard-negatives'\\x1b[0m"
+    run_logged([sys.executable, "-c", f'print("hello"); print("{said}")'], tmp_path / "run.log")
+    assert "sweep-hard-negatives" in capsys.readouterr().out
+    assert "hello" in (tmp_path / "run.log").read_text()
+
+
+def test_a_command_that_fails_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with pytest.raises(DemoFailedError, match=r"(?s)status 3.*the last words"):
+        run_logged([sys.executable, "-c", 'print("the last words"); raise SystemExit(3)'], tmp_path / "run.log")
+
+
+def test_tasks_are_timed_from_the_end_of_the_one_before(tmp_path: Path) -> None:
+    import os
+
+    for name, ended in (("first", 1010.0), ("loop/second", 1012.5)):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "executor_output.json").touch()
+        os.utime(tmp_path / name / "executor_output.json", (ended, ended))
+    assert task_seconds(tmp_path, 1000.0) == {"first": 10.0, "loop/second": 2.5}

@@ -1,0 +1,73 @@
+"""A whole small run on this machine, with pictures, shards, training state and releases in a real S3 store."""
+
+import builtins
+import json
+from pathlib import Path
+
+import pytest
+
+from media.bundle import fetch_release, judge_picture, open_runtime, read_pointer
+from media.forging.folder import forge_folder
+from media.forging.settings import ForgeRequest, ForgeSettings
+from media.pictures import decode_picture
+from media.storage import join, open_store
+from pipelines import local
+from pipelines.__main__ import main
+from pipelines.demo.photographs import copy_photographs
+from pipelines.demo.tasks import task_folders, task_seconds
+
+RECIPE = Path(__file__).with_name("tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forgeries and authentic pictures of at most 128 px, made from the photographs of scikit-image."""
+    folder = tmp_path_factory.mktemp("pictures")
+    photographs = copy_photographs(folder / "photographs")
+    request = ForgeRequest(seed=5, per_photo=2, authentic_per_photo=2, cluster=1, settings=ForgeSettings(max_side=128))
+    forge_folder(photographs, folder / "made", request)
+    return folder / "made"
+
+
+@pytest.mark.s3
+def test_pictures_in_s3_become_a_published_bundle_that_judges(bucket: str, pictures: Path, tmp_path: Path) -> None:
+    source, store = join(bucket, "pictures"), join(bucket, "store")
+    uploads = open_store(source)
+    for path in sorted(path for path in pictures.rglob("*") if path.is_file()):
+        uploads.upload(path, path.relative_to(pictures).as_posix())
+    printer = builtins.print
+
+    artifacts = local.run("forgery", str(RECIPE), source, tmp_path / "run", store=store, members=["high_recall"])
+
+    assert builtins.print is printer
+    names = [folder.name for folder in task_folders(artifacts)]
+    assert names == ["extract-frames", "train", "sweep-hard-negatives", "train-2", "evaluate", "export", "publish"]
+    assert all(seconds > 0 for seconds in task_seconds(artifacts, artifacts.stat().st_ctime - 600).values())
+    keys = [info.key for info in open_store(store).list()]
+    assert any(key.startswith("shards/") and key.endswith(".tar") for key in keys)
+    assert sum(key.endswith("/high_recall_v3/finished.json") for key in keys) == 1
+    assert sum(key.endswith("/high_recall_v4/finished.json") for key in keys) == 1
+
+    metrics = json.loads((next(artifacts.rglob("evaluation")) / "metrics.json").read_text())
+    assert metrics["groups"].keys() == {"v3", "v4"}
+    pointer = read_pointer(store, "tiny")
+    assert pointer is not None
+    bundle = fetch_release(store, "tiny", tmp_path / "bundle")
+    assert bundle.sha256 == pointer[0].bundle_sha256
+    assert [member.name for member in bundle.document.members] == ["high_recall"]
+    picture = decode_picture(next((pictures / "train_images/forged").iterdir()).read_bytes())
+    verdict = judge_picture(picture, bundle.document, open_runtime(bundle, "onnx"))
+    assert verdict.probability.shape == picture.shape[:2]
+    assert 0 <= verdict.verdict.score <= 1
+
+
+def test_a_step_that_fails_names_the_pipeline_and_where_its_artifacts_are(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    command = ["run", "forgery", "--recipe", str(RECIPE), "--source", str(tmp_path / "empty")]
+    assert main([*command, "--workspace", str(tmp_path / "run")]) == 1
+    said = capfd.readouterr()
+    assert "error: pipeline forgery stopped" in said.err
+    assert str(tmp_path / "run/artifacts") in said.err
+    assert "holds no pictures" in said.out + said.err
