@@ -1,5 +1,6 @@
 """Where a run's progress lies, so that a later start goes on from it: a folder or a prefix of a bucket."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.train.recipe import differing_keys
+from components.train.recipe import HARMLESS_KEYS, differing_keys
 from media.errors import MismatchError
 from media.files import is_temporary
 from media.storage import join, open_store
@@ -19,6 +20,7 @@ MANIFEST = "run.json"
 FINISHED = "finished.json"
 BEST = "best.pth"
 STEPS = "steps/"
+RUN = "{run}"  # in a state's URI: stands for the run's fingerprint
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class Manifest:
     inputs: dict[str, str]
     places: dict[str, str]
     threads: int
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits that are equal for runs which may go on from each other's checkpoints."""
+        decisive = {key: value for key, value in self.recipe.items() if key not in HARMLESS_KEYS}
+        text = json.dumps([decisive, self.inputs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class RunState:

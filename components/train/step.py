@@ -22,8 +22,8 @@ from components.train.loop import Parts, Trainer
 from components.train.precision import choose_precision
 from components.train.recipe import TrainRecipe
 from components.train.sampling import EpochBatches, sample_weights, steps_per_epoch
-from components.train.state import Manifest, RunState
-from components.train.termination import Termination
+from components.train.state import RUN, Manifest, RunState
+from components.train.termination import Termination, leave_to_parent
 from media.datasets import PictureDataset, collate
 from media.files import sha256_file
 from media.index import read_index
@@ -76,7 +76,8 @@ def train(
             weights are taken; its optimizer's state is not, because fine-tuning is another run with other samples.
         hard_negatives: an index folder, or a file with one sample id a line.
         state: folder or ``s3://`` prefix of the step checkpoints, which outlives this machine; each run has its own
-            place ``<member>_<generation>`` in it. By default a folder beside ``output``.
+            place ``<member>_<generation>`` in it. ``{run}`` stands for a fingerprint of recipe and inputs, so that
+            equal runs share their progress and others do not meet. By default a folder beside ``output``.
         cache: folder for shards fetched from S3.
         upload: folder or ``s3://`` prefix that the output's files are copied to at the end.
 
@@ -126,7 +127,6 @@ class Run:
         self.upload = upload
         self.processes = processes
         self.termination = termination
-        self.state = RunState(state, recipe.name, recipe.keep_last)
         self.base = find_base_checkpoint(inputs.base, recipe)
         self.family = get_family(recipe.family)
         self.index = read_index(inputs.dataset)
@@ -134,11 +134,13 @@ class Run:
         self.train_split = self.index.where(split="train")
         hard = inputs.hard_negatives
         self.hard = read_hard_negatives(hard, self.train_split) if hard else frozenset()
+        self.manifest = self._manifest()
+        self.state = RunState(state.replace(RUN, self.manifest.fingerprint), recipe.name, recipe.keep_last)
 
     def go(self) -> None:
         """Train unless that is done, and write the artifact."""
         if self.processes.main:
-            self._say(self.state.claim(self._manifest()))
+            self._say(self.state.claim(self.manifest))
         self.processes.gather(None)  # the others look at the state after it is claimed
         log = EpochLog(self.output / LOG_FILE) if self.processes.main else EpochLog(None)
         lines = self.state.finished()
@@ -268,6 +270,7 @@ def build_loader(
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
+        worker_init_fn=leave_to_parent,
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
         prefetch_factor=recipe.prefetch if workers else None,

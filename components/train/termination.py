@@ -1,5 +1,6 @@
 """SIGTERM: at once where nothing would be lost, at the next step boundary while weights are being changed."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,15 @@ from types import FrameType, TracebackType
 from typing import Self
 
 EXIT_STATUS = 128 + signal.SIGTERM  # 143, what a shell reports of a process that SIGTERM ended
+
+
+def leave_to_parent(worker: int) -> None:  # noqa: ARG001  the signature is the data loader's
+    """Put a data loading process into a group of its own, which a SIGTERM to the training process's does not reach.
+
+    The training process still needs it for the step under way, and ends it when it ends itself. Ignoring the signal
+    would not do: at an unclean exit it is by SIGTERM that Python ends such processes, and then waits for them.
+    """
+    os.setpgrp()
 
 
 class Termination(AbstractContextManager["Termination"]):

@@ -23,6 +23,7 @@ PATIENCE = 180  # seconds for a process that is slow on a busy machine
 
 
 def _run(arguments: list[str]) -> None:
+    os.setpgrp()  # so that a signal to its group reaches its loading processes too, and not this one
     torch.set_num_threads(1)  # the parent's threads are not there after a fork
     sys.exit(main(arguments))
 
@@ -45,14 +46,14 @@ def _steps(output: Path) -> list[Path]:
 
 
 def _stop(process: BaseProcess, output: Path, step: int, number: signal.Signals) -> int | None:
-    """Send a signal as soon as the checkpoint of a step is there; return the exit status."""
+    """Signal the process and its loading processes once the checkpoint of a step is there; return the exit status."""
     deadline = time.monotonic() + PATIENCE
     while not any(int(path.stem) >= step for path in _steps(output)):
         assert process.is_alive(), "it ended before it could be interrupted"
         assert time.monotonic() < deadline
         time.sleep(0.002)
     assert process.pid is not None
-    os.kill(process.pid, number)
+    os.killpg(process.pid, number)
     return _wait(process)
 
 

@@ -105,3 +105,10 @@ def test_what_a_killed_process_left_half_written_is_neither_read_nor_kept(tmp_pa
     state.claim(_manifest())
     assert not any(path.exists() for path in left)
     assert json.loads((folder / "run.json").read_text())["threads"] == 1
+
+
+def test_a_fingerprint_is_equal_for_runs_that_may_go_on_from_each_other():
+    first = _manifest()
+    assert first.fingerprint == _manifest(recipe={"optimizer": {"lr": 0.1}, "workers": 7}, threads=4).fingerprint
+    others = [_manifest(recipe={"optimizer": {"lr": 0.2}}), _manifest(dataset="b" * 64), _manifest(base="c" * 64)]
+    assert len({first.fingerprint, *(other.fingerprint for other in others)}) == 4
