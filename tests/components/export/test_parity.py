@@ -43,8 +43,10 @@ def test_equal_networks_pass_at_both_batch_sizes() -> None:
     require_parity(results, SETTINGS)
 
 
-def test_a_difference_within_tolerance_passes() -> None:
+def test_a_difference_within_tolerance_passes_and_a_larger_one_does_not() -> None:
     gate(changed(5e-4))
+    with pytest.raises(ParityError):
+        gate(changed(2e-3))
 
 
 def test_one_logit_out_of_tolerance_fails_and_the_figure_is_named() -> None:
