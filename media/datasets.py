@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, default_collate, get_worker_info
 from media.errors import BadInputError, MismatchError
 from media.index import SampleIndex
 from media.inputs import network_planes
-from media.pictures import decode_mask_png, decode_picture
+from media.pictures import decode_mask_png, decode_stored
 from media.shards import ShardReader
 from media.spec import InputSpec
 from media.transforms import policy
@@ -42,7 +42,7 @@ def _read(
     reader: ShardReader, shard: str, picture: tuple[int, int], mask: tuple[int, int] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     """Read and decode a picture and, where there is one, its mask, each given by offset and size in a shard."""
-    rgb = decode_picture(reader.read(shard, *picture))
+    rgb = decode_stored(reader.read(shard, *picture))
     if mask is None:
         return rgb, None
     forged = decode_mask_png(reader.read(shard, *mask))
