@@ -24,7 +24,7 @@ from media.pictures import Picture, decode_mask, encode_png, read_picture
 from media.shards import FragmentWriter
 from media.storage import NotFoundError, Store
 
-PREVIEWS = 6  # of each class in each chunk; the report chooses from them
+PREVIEWS = 4  # of each class in each chunk; the report chooses from them
 PREVIEW_SIDE = 160  # px
 _OUTLINE = (255, 40, 40)
 
@@ -123,7 +123,7 @@ def _read(entry: Entry, store: Store, settings: EntrySettings) -> _Sample:
         mask = _read_mask(store, entry.mask, picture, settings)
     forged = mask is not None and bool(mask.any())
     if entry.label == 1 and not forged:
-        raise BadInputError("mask-empty", "the picture is forged, but its mask marks nothing")
+        raise BadInputError("mask-blank", "the picture is forged, but its mask marks nothing")
     views = [picture.rgb, np.ascontiguousarray(picture.rgb[:, ::-1])] if settings.mirrored else [picture.rgb]
     prints = [(found.difference, found.frequency) for view in views if (found := fingerprint(view))]
     return _Sample(data, picture, mask if forged else None, int(forged), prints)
@@ -205,6 +205,6 @@ def _preview(sample: _Sample) -> bytes:
     if sample.mask is not None:
         # Any forged pixel of a cell counts, lest small forgeries vanish.
         covered = cv2.resize(sample.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        outlines, _ = cv2.findContours(covered.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        outlines, _ = cv2.findContours(covered.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         cv2.drawContours(small, outlines, -1, _OUTLINE, 1)
     return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

@@ -111,6 +111,22 @@ def test_twins_and_copies_share_group_and_split(tmp_path: Path, lay: Lay, recipe
     assert len({row["group_id"] for row in rows.values()}) == len(rows) - 3
 
 
+def test_mirror_images_come_together_where_the_recipe_says_so(
+    tmp_path: Path, recipe: MakeRecipe, crops: list[np.ndarray]
+) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(crops[0]).save(tmp_path / "in/plain.png")
+    Image.fromarray(crops[0][:, ::-1]).save(tmp_path / "in/mirrored.png")
+    Image.fromarray(crops[9]).save(tmp_path / "in/other.png")
+    for mirrored in (False, True):
+        settings = recipe("flat", splits={"all": "train"}, near_duplicates={"mirrored": mirrored})
+        extract_frames(str(tmp_path / "in"), tmp_path / "out", str(tmp_path / "s"), settings, workers=1)
+        groups = dict(zip(*(read_index(tmp_path / "out").column(c) for c in ("media_id", "group_id")), strict=True))
+        together = groups["made/authentic/plain.png"] == groups["made/authentic/mirrored.png"]
+        assert together == mirrored
+        assert len(set(groups.values())) == 3 - mirrored
+
+
 def test_blank_pictures_do_not_merge_what_is_unlike(tmp_path: Path, recipe: MakeRecipe) -> None:
     for number in range(6):
         path = tmp_path / "in" / f"{number}.png"

@@ -243,7 +243,7 @@ def masks() -> dict[str, tuple[bytes, str]]:
         "version": (b"\x93NUMPY\x09\x00" + npy(right)[8:], "mask-damaged"),
         "code-in-header": (npy(right).replace(b"'fortran_order': False", b"'fortran_order': exit("), "mask-damaged"),
         "zero-bytes": (b"", "mask-empty"),
-        "nothing-marked": (npy(right * 0), "mask-empty"),
+        "nothing-marked": (npy(right * 0), "mask-blank"),
         "archive": (archive.getvalue(), "mask-not-a-picture"),
         "text": (b"0 0 1 1\n" * 99, "mask-not-a-picture"),
     }
