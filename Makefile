@@ -28,7 +28,8 @@ demo: $(READY) ## Run the whole forgery pipeline on shipped photographs; see bui
 	$(BIN)/python -m pipelines.demo --output build/demo
 
 test: $(READY) ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@# Two workers of one thread each: more threads than cores would wait for one another.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## Check style (ruff) and types (mypy strict)
 	$(BIN)/ruff format --check .
