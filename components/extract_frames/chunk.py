@@ -15,14 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.extract_frames.fetching import Fetcher
 from components.extract_frames.soundness import require_sound_jpeg
-from media.errors import BadInputError, StorageError
+from media.errors import BadInputError
 from media.files import write_text
 from media.grouping import fingerprint
 from media.layouts.base import AUTHENTIC, FORGED, Blob, Entry, Rejection
 from media.pictures import Picture, decode_mask, encode_png, read_picture
 from media.shards import FragmentWriter
-from media.storage import NotFoundError, Store
+from media.storage import Store
 
 PREVIEWS = 4  # of each class in each chunk; the report chooses from them
 PREVIEW_SIDE = 160  # px
@@ -83,13 +84,17 @@ def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> No
     """
     lines: list[str] = []
     previews = {0: PREVIEWS, 1: PREVIEWS}
-    with FragmentWriter(fragment_path(job.folder, job.name)) as writer:
+    blobs = (blob for _, entry in job.entries for blob in (entry.picture, entry.mask) if blob is not None)
+    with (
+        Fetcher(store, blobs, job.settings.max_bytes) as fetcher,
+        FragmentWriter(fragment_path(job.folder, job.name)) as writer,
+    ):
         for position, (sample_id, entry) in enumerate(job.entries):
             starting(position)
             try:
                 if position in job.crashed:
                     raise BadInputError("crashed", job.crashed[position])
-                sample = _read(entry, store, job.settings)
+                sample = _read(entry, fetcher, job.settings)
             except BadInputError as error:
                 rejection = Rejection(entry.picture.key, error.reason, error.detail)
                 lines.append(json.dumps({"rejected": json.loads(rejection.to_json())}))
@@ -113,14 +118,14 @@ class _Sample:
     fingerprints: list[tuple[int, int]]
 
 
-def _read(entry: Entry, store: Store, settings: EntrySettings) -> _Sample:
-    data = _fetch(store, entry.picture, settings.max_bytes)
+def _read(entry: Entry, fetcher: Fetcher, settings: EntrySettings) -> _Sample:
+    data = fetcher.get(entry.picture)
     picture = read_picture(data, max_pixels=settings.max_pixels)
     if picture.compression.startswith("jpeg"):
         require_sound_jpeg(data)
     mask = None
     if entry.mask is not None:
-        mask = _read_mask(store, entry.mask, picture, settings)
+        mask = _read_mask(fetcher, entry.mask, picture, settings)
     forged = mask is not None and bool(mask.any())
     if entry.label == 1 and not forged:
         raise BadInputError("mask-blank", "the picture is forged, but its mask marks nothing")
@@ -129,29 +134,14 @@ def _read(entry: Entry, store: Store, settings: EntrySettings) -> _Sample:
     return _Sample(data, picture, mask if forged else None, int(forged), prints)
 
 
-def _read_mask(store: Store, blob: Blob, picture: Picture, settings: EntrySettings) -> NDArray[np.bool_]:
+def _read_mask(fetcher: Fetcher, blob: Blob, picture: Picture, settings: EntrySettings) -> NDArray[np.bool_]:
     try:
-        data = _fetch(store, blob, settings.max_bytes)
+        data = fetcher.get(blob)
         height, width = picture.rgb.shape[:2]
         return decode_mask(data, (height, width), orientation=picture.orientation, max_pixels=settings.max_pixels)
     except BadInputError as error:
         reason = error.reason if error.reason.startswith("mask-") else f"mask-{error.reason}"
         raise BadInputError(reason, f"{blob.key}: {error.detail}") from error
-
-
-def _fetch(store: Store, blob: Blob, max_bytes: int) -> bytes:
-    if blob.size == 0:
-        raise BadInputError("empty", "the file has no bytes")
-    try:
-        data = store.read(blob.key, 0, max_bytes + 1) if blob.size <= max_bytes else b""
-    except StorageError as error:
-        # What cannot be read in a folder is one bad file. A server that fails would take every entry after it along.
-        if isinstance(error, NotFoundError) or store.uri.startswith("file://"):
-            raise BadInputError("unreadable", str(error)) from error
-        raise
-    if not 0 < len(data) <= max_bytes:
-        raise BadInputError("too-many-bytes", f"the file has {blob.size:,} bytes, more than the limit of {max_bytes:,}")
-    return data
 
 
 def _store(writer: FragmentWriter, sample_id: str, entry: Entry, sample: _Sample, job: Job) -> dict[str, Any]:

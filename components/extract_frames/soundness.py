@@ -1,7 +1,7 @@
 """A check that Pillow cannot make: whether a JPEG's coded data is all there.
 
 Where coded data is missing in the middle of a file, libjpeg fills the picture with grey and gives a warning, which
-Pillow drops. OpenCV lets it go to standard error, where it can be caught in a process that does nothing else.
+Pillow drops. OpenCV lets it go to standard error, where it can be caught in a process of one's own.
 """
 
 import os
@@ -27,7 +27,7 @@ _MESSAGES = 4096  # bytes of messages that are looked at; libjpeg gives its firs
 def require_sound_jpeg(data: bytes) -> None:
     """Decode the coded data of a JPEG once, at an eighth of its size, and listen for libjpeg's warnings.
 
-    Takes over standard error for the moment: not for a process with several threads.
+    Takes over standard error for the moment: what other threads write to it meanwhile is lost, so this is for workers.
 
     Args:
         data: a JPEG file whose header is known to be good.

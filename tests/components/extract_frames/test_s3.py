@@ -45,7 +45,7 @@ def test_a_prefix_is_extracted_as_a_folder_is_in_bounded_disk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("components.extract_frames.plan.CHUNK_ENTRIES", 4)
-    prefix, settings = fill(60), recipe(shard_bytes=60_000)
+    prefix, settings = fill(30), recipe(shard_bytes=30_000)
     shards, work = join(bucket, "shards"), tmp_path / "work"
     peak, ended = [0], threading.Event()
 
@@ -67,7 +67,7 @@ def test_a_prefix_is_extracted_as_a_folder_is_in_bounded_disk(
         ended.set()
         watcher.join()
     total = sum(info.size for info in open_store(shards).list())
-    assert total > 700_000
+    assert total > 350_000
     assert 0 < peak[0] < total / 2
     assert rejected(tmp_path / "out") == {
         "train_images/authentic/zero.png": "empty",
