@@ -12,7 +12,7 @@ from kfp import local
 
 from media.errors import VeriframeError
 from pipelines import graphs
-from pipelines.recipe import load_recipe
+from pipelines.recipe import PipelineRecipe, load_recipe
 
 Runner = Literal["subprocess", "docker"]
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -42,6 +42,12 @@ def _steps_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
+def _without_retries(recipe: PipelineRecipe) -> PipelineRecipe:
+    """Let a step that fails end the run: here nothing is wrong with the node, and KFP would wait minutes between."""
+    once = {name: step.model_copy(update={"retries": 0}) for name, step in recipe.resources}
+    return recipe.model_copy(update={"resources": recipe.resources.model_copy(update=once)})
+
+
 def run(
     name: str,
     recipe: str,
@@ -66,7 +72,7 @@ def run(
     Raises:
         RunFailedError: when a step failed; its own output says why.
     """
-    loaded = load_recipe(recipe)
+    loaded = _without_retries(load_recipe(recipe))
     artifacts = workspace.resolve() / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     known = set(artifacts.iterdir())

@@ -52,7 +52,8 @@ def apply(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings
     """
     task.set_cpu_limit(resources.cpu).set_memory_limit(resources.memory)
     task.set_cpu_request(resources.cpu).set_memory_request(resources.memory)
-    task.set_retry(resources.retries, backoff_duration="60s", backoff_factor=2.0, backoff_max_duration="600s")
+    if resources.retries:
+        task.set_retry(resources.retries, backoff_duration="60s", backoff_factor=2.0, backoff_max_duration="600s")
     kubernetes.set_timeout(task, resources.timeout_seconds)
     kubernetes.use_secret_as_env(task, secret_name=cluster.s3_secret, secret_key_to_env=S3_VARIABLES)
     task.set_env_variable("AWS_DEFAULT_REGION", cluster.region)

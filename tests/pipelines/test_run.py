@@ -70,4 +70,4 @@ def test_a_step_that_fails_names_the_pipeline_and_where_its_artifacts_are(
     said = capfd.readouterr()
     assert "error: pipeline forgery stopped" in said.err
     assert str(tmp_path / "run/artifacts") in said.err
-    assert "holds no pictures" in said.out + said.err
+    assert "does not exist or holds nothing" in said.out + said.err
