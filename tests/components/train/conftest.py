@@ -1,4 +1,6 @@
+import multiprocessing
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
 
 import pytest
 
@@ -9,3 +11,15 @@ def fixed_commit() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VERIFRAME_GIT_SHA", "0" * 40)
         yield
+
+
+@pytest.fixture(scope="session")
+def clean_processes(fixed_commit: None) -> ForkServerContext:
+    """Start processes that have all modules already, but in which nothing has run yet.
+
+    They are forked from a server, not from here, where earlier tests have used autograd: its threads do not survive
+    a fork.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["components.train.__main__", "components.train.step", "models.forgery.network"])
+    return context

@@ -1,12 +1,12 @@
 """Two real processes over gloo."""
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
 import sys
 import time
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def recipe(tiny_recipe, tmp_path) -> Path:
     return path
 
 
-def _fork(target, *arguments) -> BaseProcess:
-    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+def _start(processes: ForkServerContext, target, *arguments) -> BaseProcess:
+    process = processes.Process(target=target, args=arguments)
     process.start()
     return process
 
@@ -66,12 +66,12 @@ def _train_as_rank(rank: int, port: int, dataset: Path, recipe: Path, output: Pa
     step.train(dataset, output, load(TrainRecipe, recipe))
 
 
-def _train_on_two(dataset: Path, recipe: Path, output: Path) -> None:
+def _train_on_two(processes: ForkServerContext, dataset: Path, recipe: Path, output: Path) -> None:
     output.parent.mkdir(exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    ranks = [_fork(_train_as_rank, rank, port, dataset, recipe, output) for rank in (0, 1)]
+    ranks = [_start(processes, _train_as_rank, rank, port, dataset, recipe, output) for rank in (0, 1)]
     for process in ranks:
         process.join(PATIENCE)
         assert process.exitcode == 0
@@ -82,9 +82,10 @@ def _command_line(arguments: list[str]) -> None:
     sys.exit(main(arguments))
 
 
-def _terminate_on_two(dataset: Path, recipe: Path, output: Path) -> int | None:
+def _terminate_on_two(processes: ForkServerContext, dataset: Path, recipe: Path, output: Path) -> int | None:
     """Start the command line, which calls torchrun, and terminate it at its first checkpoint; return its status."""
-    process = _fork(_command_line, [f"--dataset={dataset}", f"--recipe={recipe}", f"--output={output}"])
+    arguments = [f"--dataset={dataset}", f"--recipe={recipe}", f"--output={output}"]
+    process = _start(processes, _command_line, arguments)
     deadline = time.monotonic() + PATIENCE
     while not list(output.parent.glob("out.state/tiny_v3/steps/[0-9]*.pth")):
         assert process.is_alive() and time.monotonic() < deadline
@@ -96,10 +97,10 @@ def _terminate_on_two(dataset: Path, recipe: Path, output: Path) -> int | None:
 
 
 def test_two_processes_reach_the_same_weights_on_the_samples_of_one_and_survive_a_termination(
-    tiny_dataset, recipe, tmp_path
+    clean_processes, tiny_dataset, recipe, tmp_path
 ):
     whole, cut = tmp_path / "whole" / "out", tmp_path / "cut" / "out"
-    _train_on_two(tiny_dataset, recipe, whole)
+    _train_on_two(clean_processes, tiny_dataset, recipe, whole)
     ranks = [torch.load(whole.parent / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     for name, value in ranks[0]["weights"].items():
         assert torch.equal(value, ranks[1]["weights"][name]), name
@@ -111,10 +112,10 @@ def test_two_processes_reach_the_same_weights_on_the_samples_of_one_and_survive_
     together = np.concatenate(halves, axis=2).reshape(2, 4 * BATCHES, 2)
     assert np.array_equal(together, np.stack(alone))
 
-    assert _terminate_on_two(tiny_dataset, recipe, cut) == 143
+    assert _terminate_on_two(clean_processes, tiny_dataset, recipe, cut) == 143
     done = len(list(cut.parent.glob("out.state/tiny_v3/steps/[0-9]*.pth")))
     assert 0 < done < BATCHES
-    _train_on_two(tiny_dataset, recipe, cut)
+    _train_on_two(clean_processes, tiny_dataset, recipe, cut)
     last = [read_checkpoint(out.parent / f"out.state/tiny_v3/steps/{BATCHES:09d}.pth") for out in (cut, whole)]
     for name, value in last[0].model_state_dict.items():
         assert torch.equal(value, last[1].model_state_dict[name]), name

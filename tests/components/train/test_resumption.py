@@ -1,13 +1,13 @@
 """Killing real processes: what a run reaches must not depend on being interrupted."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -24,14 +24,14 @@ PATIENCE = 180  # seconds for a process that is slow on a busy machine
 
 def _run(arguments: list[str]) -> None:
     os.setpgrp()  # so that a signal to its group reaches its loading processes too, and not this one
-    torch.set_num_threads(1)  # the parent's threads are not there after a fork
+    torch.set_num_threads(1)
     sys.exit(main(arguments))
 
 
-def _start(dataset: Path, recipe: Path, output: Path) -> BaseProcess:
+def _start(processes: ForkServerContext, dataset: Path, recipe: Path, output: Path) -> BaseProcess:
     """Start the command line in a process of its own, which has all modules already."""
     arguments = [f"--dataset={dataset}", f"--recipe={recipe}", f"--output={output}"]
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(arguments,))
+    process = processes.Process(target=_run, args=(arguments,))
     process.start()
     return process
 
@@ -82,7 +82,7 @@ def _assert_equal(left: object, right: object, path: str = "") -> None:
 
 
 def test_a_run_killed_and_terminated_on_the_way_reaches_the_same_bits_as_an_undisturbed_one(
-    tiny_dataset, tiny_recipe, tmp_path
+    clean_processes, tiny_dataset, tiny_recipe, tmp_path
 ):
     # Everything that has a state takes part: dropout, averaged weights, accumulation, clipping, warm-up, the plateau's
     # counters, loading processes.
@@ -96,16 +96,18 @@ def test_a_run_killed_and_terminated_on_the_way_reaches_the_same_bits_as_an_undi
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps(tiny_recipe))
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    reference = _start(tiny_dataset, recipe, undisturbed)
+    reference = _start(clean_processes, tiny_dataset, recipe, undisturbed)
 
-    assert _stop(_start(tiny_dataset, recipe, disturbed), disturbed, 3, signal.SIGKILL) == -signal.SIGKILL
+    assert (
+        _stop(_start(clean_processes, tiny_dataset, recipe, disturbed), disturbed, 3, signal.SIGKILL) == -signal.SIGKILL
+    )
     killed_at = _last(disturbed)
     assert 3 <= killed_at < 45
-    assert _stop(_start(tiny_dataset, recipe, disturbed), disturbed, 20, signal.SIGTERM) == 143
+    assert _stop(_start(clean_processes, tiny_dataset, recipe, disturbed), disturbed, 20, signal.SIGTERM) == 143
     terminated_at = _last(disturbed)
     assert killed_at < terminated_at < 45
     assert not (disturbed / "model.json").exists()
-    assert _wait(_start(tiny_dataset, recipe, disturbed)) == 0
+    assert _wait(_start(clean_processes, tiny_dataset, recipe, disturbed)) == 0
 
     assert _wait(reference) == 0
     assert [path.name for path in _steps(disturbed)] == [path.name for path in _steps(undisturbed)]
@@ -124,12 +126,11 @@ def _write_for_ever(folder: Path) -> None:
         state.save_step(step, Checkpoint(epoch=0, model_state_dict={"weight": torch.full((200_000,), float(step))}))
 
 
-def test_a_kill_while_checkpoints_are_written_never_leaves_half_of_one(tmp_path):
+def test_a_kill_while_checkpoints_are_written_never_leaves_half_of_one(clean_processes, tmp_path):
     chance = random.Random(0)
-    context = multiprocessing.get_context("fork")
     for number in range(8):
         folder = tmp_path / str(number)
-        writer = context.Process(target=_write_for_ever, args=(folder,))
+        writer = clean_processes.Process(target=_write_for_ever, args=(folder,))
         writer.start()
         while not list(folder.glob("run/steps/[0-9]*.pth")):
             time.sleep(0.001)
