@@ -22,9 +22,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from skimage import data
 
+from components.extract_frames.extract import extract_frames
+from components.extract_frames.recipe import ExtractRecipe
 from components.extract_frames.soundness import require_sound_jpeg
 from media.grouping import fingerprint
 from media.pictures import decode_mask, encode_png, read_picture
+from media.settings import load
 
 COUNT = 1000
 FEW = 100
@@ -93,10 +96,6 @@ def _command(folder: Path, source: str, name: str, workers: int) -> list[str]:
 
 
 def _extract(folder: Path, source: str, name: str, workers: int) -> None:
-    from components.extract_frames.extract import extract_frames
-    from components.extract_frames.recipe import ExtractRecipe
-    from media.settings import load
-
     recipe = load(ExtractRecipe, folder / "recipe.yaml")
     extract_frames(str(folder / source), folder / name, str(folder / f"{name}-shards"), recipe, workers=workers)
 
