@@ -18,7 +18,7 @@ from media.files import write_text
 from media.forging.folder import forge_folder
 from media.forging.settings import EdgeSettings, ForgeRequest, ForgeSettings, ProcessingSettings
 from pipelines.demo.photographs import copy_photographs
-from pipelines.demo.tasks import run_logged, task_folders, task_seconds
+from pipelines.demo.tasks import run_logged, task_folders, task_seconds, task_title
 from pipelines.demo.verdicts import UnseenVerdict, judge_unseen
 from pipelines.recipe import load_recipe
 
@@ -139,7 +139,9 @@ def _demonstrate(output: Path) -> None:
     bundle = _fetch_published(output / "store", output / "bundle")
     verdicts = judge_unseen(_find(artifacts, "dataset"), bundle)
     groups = json.loads((_find(artifacts, "evaluation") / "metrics.json").read_text(encoding="utf-8"))["groups"]
-    summary = _summary(task_seconds(artifacts, started), groups, verdicts, bundle)
+    members = load_recipe(RECIPE).members
+    seconds = {task_title(task, members): spent for task, spent in task_seconds(artifacts, started).items()}
+    summary = _summary(seconds, groups, verdicts, bundle)
     write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     _report(output / "report.html", summary, verdicts)
     sys.stdout.write("\n")

@@ -13,6 +13,7 @@ from media.errors import VeriframeError
 STARTED = re.compile(r"Executing task \S*?'([a-z0-9-]+)'")
 RESULT = "executor_output.json"
 LOG_TAIL = 25
+GENERATIONS = {"train": "train v3", "train-2": "train v4"}  # KFP numbers the tasks of one component
 
 
 class DemoFailedError(VeriframeError):
@@ -59,3 +60,10 @@ def task_seconds(artifacts: Path, started: float) -> dict[str, float]:
         seconds[folder.relative_to(artifacts).as_posix()] = round(ended - started, 2)
         started = ended
     return seconds
+
+
+def task_title(task: str, members: Sequence[str]) -> str:
+    """Return what a person calls a task, such as ``train v4 (high_recall)`` for ``for-loop-1-iteration-1/train-2``."""
+    loop, _, name = task.rpartition("/")
+    name = GENERATIONS.get(name, name)
+    return f"{name} ({members[int(loop.rpartition('-')[2])]})" if loop else name

@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from media.pictures import decode_picture
 from pipelines.demo.photographs import NAMES, copy_photographs
-from pipelines.demo.tasks import DemoFailedError, run_logged, task_seconds
+from pipelines.demo.tasks import DemoFailedError, run_logged, task_seconds, task_title
 
 
 def test_the_photographs_are_all_there_and_readable(tmp_path: Path) -> None:
@@ -29,10 +30,14 @@ def test_a_command_that_fails_is_an_error_with_the_end_of_its_log(tmp_path: Path
 
 
 def test_tasks_are_timed_from_the_end_of_the_one_before(tmp_path: Path) -> None:
-    import os
-
     for name, ended in (("first", 1010.0), ("loop/second", 1012.5)):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "executor_output.json").touch()
         os.utime(tmp_path / name / "executor_output.json", (ended, ended))
     assert task_seconds(tmp_path, 1000.0) == {"first": 10.0, "loop/second": 2.5}
+
+
+def test_tasks_of_the_loop_are_called_by_generation_and_member() -> None:
+    assert task_title("for-loop-1-iteration-1/train-2", ["a", "b"]) == "train v4 (b)"
+    assert task_title("for-loop-1-iteration-0/sweep-hard-negatives", ["a", "b"]) == "sweep-hard-negatives (a)"
+    assert task_title("export", ["a", "b"]) == "export"
