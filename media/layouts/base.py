@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -159,3 +159,23 @@ class Masks:
         """Yield a rejection for each mask that was never asked for."""
         for _, value in self._table.untaken():
             yield Rejection(json.loads(value)[0], "mask-without-picture", "there is no picture of the same name")
+
+
+def entries_with_masks(
+    store: Store, folder: str, entry: Callable[[ObjectInfo, Masks], Entry | Rejection]
+) -> Iterator[Entry | Rejection]:
+    """Yield what ``entry`` makes of every object outside the masks' folder, and a rejection for what is none.
+
+    Args:
+        store: the layout's root.
+        folder: where the masks lie, with a slash at its end.
+        entry: makes an entry of a listed object, or says why it cannot.
+    """
+    masks = Masks()
+    yield from masks.read(store, folder)
+    for info in listing(store):
+        if isinstance(info, Rejection):
+            yield info
+        elif not info.key.startswith(folder):
+            yield entry(info, masks)
+    yield from masks.without_picture()

@@ -16,8 +16,8 @@ from media.layouts.base import (
     Masks,
     Rejection,
     blob,
+    entries_with_masks,
     extension,
-    listing,
     stem,
     unexpected_place,
     unknown_extension,
@@ -33,14 +33,7 @@ _MASKS = "masks/"
 
 def entries(store: Store) -> Iterator[Entry | Rejection]:
     """Yield every entry of the layout at the store's root, and a rejection for everything else that lies there."""
-    masks = Masks()
-    yield from masks.read(store, _MASKS)
-    for info in listing(store):
-        if isinstance(info, Rejection):
-            yield info
-        elif not info.key.startswith(_MASKS):
-            yield _entry(info, masks)
-    yield from masks.without_picture()
+    return entries_with_masks(store, _MASKS, _entry)
 
 
 def _entry(info: ObjectInfo, masks: Masks) -> Entry | Rejection:
