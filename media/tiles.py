@@ -82,7 +82,7 @@ def pad_to(planes: NDArray[P], size: int) -> NDArray[P]:
     return np.pad(planes, missing + [(0, 0)] * (planes.ndim - 2), mode="reflect")
 
 
-def cut(planes: NDArray[np.uint8], tile_plan: TilePlan) -> NDArray[np.uint8]:
+def views(planes: NDArray[np.uint8], tile_plan: TilePlan) -> list[NDArray[np.uint8]]:
     """Cut a picture's planes into tiles.
 
     Args:
@@ -90,8 +90,8 @@ def cut(planes: NDArray[np.uint8], tile_plan: TilePlan) -> NDArray[np.uint8]:
         tile_plan: where the tiles lie.
 
     Returns:
-        uint8 [N, size, size, C] in the order of ``tile_plan.corners``; a copy. A side shorter than a tile is extended
-        by reflection.
+        uint8 [size, size, C] for each of ``tile_plan.corners``; views of the planes, or of a padded copy where a side
+        is shorter than a tile and was extended by reflection.
 
     Raises:
         ValueError: when the planes are not of the plan's size.
@@ -100,7 +100,12 @@ def cut(planes: NDArray[np.uint8], tile_plan: TilePlan) -> NDArray[np.uint8]:
         raise ValueError(f"planes of shape {planes.shape} for a plan of {tile_plan.height}×{tile_plan.width}")
     padded = pad_to(planes, tile_plan.size)
     size = tile_plan.size
-    return np.stack([padded[top : top + size, left : left + size] for top, left in tile_plan.corners])
+    return [padded[top : top + size, left : left + size] for top, left in tile_plan.corners]
+
+
+def cut(planes: NDArray[np.uint8], tile_plan: TilePlan) -> NDArray[np.uint8]:
+    """Return the tiles of ``views`` as one array uint8 [N, size, size, C], a copy."""
+    return np.stack(views(planes, tile_plan))
 
 
 def _weights(starts: tuple[int, ...], size: int) -> NDArray[np.float32]:

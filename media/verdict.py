@@ -31,8 +31,8 @@ class Verdict:
     Attributes:
         score: 0 to 1; at least the threshold exactly when the picture counts as forged.
         forged: the verdict.
-        forged_fraction: forged pixels / pixels, 0 to 1.
-        mask: bool [H, W], the forged pixels.
+        forged_fraction: marked pixels / pixels, 0 to 1.
+        mask: bool [H, W], the pixels marked as forged; none where the picture does not count as forged.
     """
 
     score: float
@@ -106,8 +106,9 @@ def judge(probability: NDArray[np.float32], point: OperatingPoint) -> Verdict:
         BadInputError: ``not-finite`` when the map holds NaN.
     """
     score = image_score(probability, point.min_area_fraction)
-    mask = forged_mask(probability, point.threshold)
-    return Verdict(score, score >= point.threshold, float(mask.mean()), mask)
+    forged = score >= point.threshold
+    mask = forged_mask(probability, point.threshold) & forged
+    return Verdict(score, forged, float(mask.mean()), mask)
 
 
 def _polygon(contour: NDArray[np.int32], box: tuple[int, int, int, int]) -> tuple[tuple[int, int], ...]:
@@ -119,21 +120,20 @@ def _polygon(contour: NDArray[np.int32], box: tuple[int, int, int, int]) -> tupl
     return tuple((int(x), int(y)) for x, y in corners)
 
 
-def regions(probability: NDArray[np.float32], point: OperatingPoint, limit: int = 100) -> list[Region]:
+def regions(probability: NDArray[np.float32], mask: NDArray[np.bool_], limit: int = 100) -> list[Region]:
     """Outline the forged regions, largest and surest first.
 
-    Regions are 8-connected. One that lies in a hole of another belongs to that other. ``point.min_area_fraction``
-    is a criterion on the whole picture, and drops no region.
+    Regions are 8-connected. One that lies in a hole of another belongs to that other. The minimum area is a criterion
+    on the whole picture, and drops no region of one that counts as forged.
 
     Args:
         probability: float32 [H, W], 0 to 1.
-        point: its threshold decides which pixels are forged.
+        mask: bool [H, W], as ``judge`` returns it.
         limit: how many regions to return at most.
 
     Returns:
         Sorted by area × score, descending.
     """
-    mask = forged_mask(probability, point.threshold)
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     found = []
     for contour in contours:

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components import cli
 from components.evaluate.evaluate import evaluate
 from components.evaluate.recipe import EvaluateRecipe
+from media import cli
 from media.errors import SettingsError
 from media.settings import load
 

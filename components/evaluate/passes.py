@@ -90,7 +90,7 @@ class Gallery:
         masks = {}
         for name, (key, point) in self._points.items():
             verdict = judge(picture.probabilities[key], point)
-            masks[name] = verdict.mask & verdict.forged
+            masks[name] = verdict.mask
         last = masks[next(reversed(masks))]
         tie = str(picture.row["sample_id"])
         draw = partial(self._draw, picture, masks)

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.cli import run
 from components.export.export import export
 from components.export.recipe import ExportRecipe
+from media.cli import run
 from media.settings import load
 
 

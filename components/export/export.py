@@ -36,7 +36,7 @@ from media.bundle import (
     open_runtime,
     read_bundle,
 )
-from media.bundle.judging import cut_tiles
+from media.bundle.judging import stack_tiles, tile_views
 from media.bundle.runtimes import member_metadata
 from media.datasets import load_sample
 from media.errors import BadInputError, SettingsError, StorageError
@@ -236,9 +236,9 @@ def sample_tiles(val: SampleIndex, reader: ShardReader, spec: InputSpec, count: 
     rows = np.linspace(0, len(val) - 1, count).round().astype(int)
     chosen = []
     for number, row in enumerate(val.table.take(rows).to_pylist()):
-        cut, _ = cut_tiles(load_sample(row, reader)[0], spec)
-        chosen.append(cut[number % len(cut)])
-    return np.stack(chosen)
+        views, _ = tile_views(load_sample(row, reader)[0], spec)
+        chosen.append(views[number % len(views)])
+    return stack_tiles(chosen)
 
 
 def _finish(draft: Bundle, facts: CardFacts, folder: Path) -> Bundle:

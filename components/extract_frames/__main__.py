@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from components.cli import run
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
+from media.cli import run
 from media.settings import load
 
 

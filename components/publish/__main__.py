@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.cli import run
 from components.publish.publish import publish, refusal
 from components.publish.recipe import PublishRecipe
+from media.cli import run
 from media.settings import load
 
 

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components import cli
 from components.sweep_hard_negatives.recipe import SweepRecipe
 from components.sweep_hard_negatives.sweep import sweep_hard_negatives
+from media import cli
 from media.settings import load
 
 

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components import cli
 from components.train.recipe import TrainRecipe
 from components.train.step import train
+from media import cli
 from media.settings import load
 
 

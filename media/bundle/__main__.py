@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from media import cli
 from media.bundle import BundleVerdict, VerifiedBundle, judge_picture, open_runtime, read_bundle
-from media.errors import StorageError, VeriframeError
+from media.errors import StorageError
 from media.files import write_bytes
 from media.pictures import decode_picture, encode_png
 
@@ -36,23 +37,22 @@ def _judge(bundle: VerifiedBundle, arguments: argparse.Namespace) -> BundleVerdi
     return judge_picture(decode_picture(data), bundle.document, run)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
+def _body(argv: Sequence[str] | None) -> None:
     arguments = _arguments(argv)
-    try:
-        bundle = read_bundle(arguments.bundle)
-        identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}
-        report: dict[str, Any] = {"bundle": identity}
-        if arguments.command == "judge":
-            judged = _judge(bundle, arguments)
-            report |= judged.to_document()
-            if arguments.mask is not None:
-                write_bytes(arguments.mask, encode_png(judged.verdict.mask))
-    except VeriframeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    bundle = read_bundle(arguments.bundle)
+    identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}
+    report: dict[str, Any] = {"bundle": identity}
+    if arguments.command == "judge":
+        judged = _judge(bundle, arguments)
+        report |= judged.to_document()
+        if arguments.mask is not None:
+            write_bytes(arguments.mask, encode_png(judged.verdict.mask))
     print(json.dumps(report, indent=2))
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the return value is the exit status."""
+    return cli.run(_body, argv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Judging one picture with a bundle, whatever runs its networks: the arithmetic that serving and the demo share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class BundleVerdict:
 
     def to_document(self) -> dict[str, Any]:
         """Return what can be written as JSON: everything but the mask and the probabilities."""
-        found = regions(self.probability, self.point)
+        found = regions(self.probability, self.verdict.mask)
         return {
             "verdict": "forged" if self.verdict.forged else "authentic",
             "score": round(float(self.verdict.score), 6),
@@ -56,7 +56,7 @@ class BundleVerdict:
         }
 
 
-def cut_tiles(rgb: NDArray[np.uint8], spec: InputSpec) -> tuple[NDArray[np.uint8], TilePlan]:
+def tile_views(rgb: NDArray[np.uint8], spec: InputSpec) -> tuple[list[NDArray[np.uint8]], TilePlan]:
     """Turn a picture into a member's input.
 
     Args:
@@ -64,12 +64,18 @@ def cut_tiles(rgb: NDArray[np.uint8], spec: InputSpec) -> tuple[NDArray[np.uint8
         spec: the member's input specification.
 
     Returns:
-        Tiles uint8 [N, C, S, S], contiguous, and the plan that puts them back together.
+        Tiles uint8 [C, S, S], views that are to be stacked into a batch when their turn comes, and the plan that puts
+        them back together.
     """
     height, width = rgb.shape[:2]
     plan = tiles.plan(height, width, spec.size, spec.overlap)
-    cut = tiles.cut(inputs.network_planes(rgb, spec), plan)
-    return np.ascontiguousarray(cut.transpose(0, 3, 1, 2)), plan
+    views = tiles.views(inputs.network_planes(rgb, spec), plan)
+    return [view.transpose(2, 0, 1) for view in views], plan
+
+
+def stack_tiles(views: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Stack tiles [C, S, S] into a batch [B, C, S, S], contiguous; ``np.stack`` alone would keep the views' strides."""
+    return np.stack(views, out=np.empty((len(views), *views[0].shape), dtype=np.uint8))
 
 
 def blend_logits(logits: NDArray[np.float32], plan: TilePlan, temperature: float) -> NDArray[np.float32]:
@@ -121,10 +127,11 @@ def judge_picture(
     """
     ensemble = Ensemble(document, rgb.shape[:2])
     for spec in dict.fromkeys(member.input for member in document.members):
-        pixels, plan = cut_tiles(rgb, spec)
+        views, plan = tile_views(rgb, spec)
         for member in document.members:
             if member.input == spec:
-                parts = [run[member.name](pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
+                starts = range(0, len(views), batch_size)
+                parts = [run[member.name](stack_tiles(views[start : start + batch_size])) for start in starts]
                 ensemble.add(member, blend_logits(np.concatenate(parts), plan, member.temperature))
     return ensemble.verdict()
 

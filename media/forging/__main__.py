@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from media.errors import VeriframeError
+from media import cli
 from media.forging.folder import find_photos, forge_folder
 from media.forging.settings import KINDS, ForgeRequest
 from media.settings import load, merge, validate
@@ -43,20 +43,19 @@ def _request(options: argparse.Namespace) -> ForgeRequest:
     return validate(ForgeRequest, merge(base.model_dump(), overlay), "the request")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Forge a folder of photographs; returns the exit status."""
+def _body(argv: Sequence[str] | None) -> None:
     options = _parser().parse_args(argv)
-    try:
-        summary = forge_folder(find_photos(options.photos), options.output, _request(options), workers=options.workers)
-    except VeriframeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    summary = forge_folder(find_photos(options.photos), options.output, _request(options), workers=options.workers)
     kinds = ", ".join(f"{count} {kind}" for kind, count in summary.kinds.items())
     sys.stdout.write(
         f"{options.output}: {summary.forged} forged ({kinds}), {summary.authentic} authentic, "
         f"{summary.rejected} photographs set aside\n"
     )
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Forge a folder of photographs; returns the exit status."""
+    return cli.run(_body, argv)
 
 
 if __name__ == "__main__":

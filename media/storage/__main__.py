@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from media.errors import VeriframeError
+from media import cli
 from media.storage.base import join
 from media.storage.opening import open_store
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """List what lies under a URI, or copy one object; paths and ``s3://`` URIs are taken alike."""
+def _body(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(prog="python -m media.storage", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     ls = commands.add_parser("ls", help="size and key of every object under URI, at any depth")
@@ -21,16 +20,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     cp.add_argument("source")
     cp.add_argument("target", help="a URI or path; one that ends with / keeps the source's name")
     arguments = parser.parse_args(argv)
-    try:
-        if arguments.command == "ls":
-            for found in open_store(arguments.uri).list():
-                print(f"{found.size:>14} {found.key}")
-        else:
-            copy(arguments.source, arguments.target)
-    except VeriframeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
+    if arguments.command == "ls":
+        for found in open_store(arguments.uri).list():
+            print(f"{found.size:>14} {found.key}")
+    else:
+        copy(arguments.source, arguments.target)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """List what lies under a URI, or copy one object; paths and ``s3://`` URIs are taken alike."""
+    return cli.run(_body, argv)
 
 
 def copy(source: str, target: str) -> None:

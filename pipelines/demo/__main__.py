@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.cli import run as run_command_line
 from components.judging.overlays import encode_jpeg
 from components.judging.report import Figure, Row, Section, Table, render_report
 from media.bundle import VerifiedBundle, fetch_release, read_pointer
+from media.cli import run as run_command_line
 from media.errors import MismatchError, VeriframeError
 from media.files import write_text
 from media.forging.folder import forge_folder

@@ -56,7 +56,7 @@ def judge_unseen(dataset: Path, bundle: VerifiedBundle) -> dict[str, UnseenVerdi
             raise BadInputError("empty-split", f"{dataset} has no {name} picture in its test split")
         rgb, truth = load_sample(rows[0], reader)
         judged = judge_picture(rgb, bundle.document, run)
-        found = judged.verdict.mask if judged.verdict.forged else np.zeros_like(truth)
+        found = judged.verdict.mask
         union = np.count_nonzero(truth | found)
         shown = heat_overlay(rgb, judged.probability, judged.point, max_side=SIDE)
         verdicts[name] = UnseenVerdict(

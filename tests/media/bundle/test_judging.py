@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from media.bundle import Bundle, judge_picture, open_runtime, read_bundle
-from media.bundle.judging import blend_logits, cut_tiles
+from media.bundle.judging import blend_logits, stack_tiles, tile_views
 from media.spec import ElaSpec, InputSpec
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -96,14 +96,16 @@ def test_the_document_is_json_and_outlines_what_was_found(document: Bundle) -> N
 
 @pytest.mark.parametrize("value", [-1e30, -200.0, 200.0, 1e30])
 def test_extreme_logits_give_certain_probabilities_without_a_warning(value: float) -> None:
-    pixels, plan = cut_tiles(picture(40, 40), InputSpec(size=32, overlap=8))
-    logits = np.full((len(pixels), 1, 32, 32), value, dtype=np.float32)
+    views, plan = tile_views(picture(40, 40), InputSpec(size=32, overlap=8))
+    logits = np.full((len(views), 1, 32, 32), value, dtype=np.float32)
     np.testing.assert_array_equal(blend_logits(logits, plan, 0.05).round(6), float(value > 0))
 
 
 def test_tiles_hold_the_planes_that_the_member_asks_for() -> None:
     rgb = picture(40, 70)
-    pixels, plan = cut_tiles(rgb, InputSpec(size=64, overlap=16, ela=ElaSpec()))
+    views, plan = tile_views(rgb, InputSpec(size=64, overlap=16, ela=ElaSpec()))
+    pixels = stack_tiles(views)
+    assert pixels.flags.c_contiguous
     assert pixels.shape == (len(plan), 6, 64, 64)
     np.testing.assert_array_equal(pixels[0, :3, :40].transpose(1, 2, 0), rgb[:, :64])
 

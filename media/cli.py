@@ -1,4 +1,4 @@
-"""What every step's command line shares: how errors reach a person."""
+"""What every command line shares: how errors reach a person."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from media.errors import VeriframeError
 
 
-def run(step: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+def run(body: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """Call a command line's body and turn its known errors into one line on standard error.
 
     Args:
-        step: parses ``argv`` and does the work.
+        body: parses ``argv`` and does the work.
         argv: arguments without the program's name; None takes them from the process.
 
     Returns:
         The exit status: 0, 1 after an error that was explained, 130 after an interrupt.
     """
     try:
-        step(argv)
+        body(argv)
     except VeriframeError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
