@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RECIPE ?= forgery/published
 RUNNER ?= subprocess
+OVERLAY ?= cpu
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock compile run submit bench clean
+.PHONY: help setup demo test lint format lock compile run submit bench manifests clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,10 @@ submit: $(READY) ## Submit a pipeline to a cluster: make submit RECIPE=... ARGS=
 
 bench: $(READY) ## Measure against peers and limits; writes build/bench.json
 	$(BIN)/python -m bench
+
+manifests: $(READY) ## Render what kubectl applies: make manifests BUNDLE=s3://... REGISTRY=... TAG=... OVERLAY=cpu|gpu
+	$(BIN)/python -m manifests --overlay $(OVERLAY) --bundle '$(BUNDLE)' $(if $(REGISTRY),--registry $(REGISTRY)) \
+		$(if $(TAG),--tag $(TAG)) $(ARGS)
 
 clean: ## Remove everything made here, .venv included
 	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
