@@ -6,10 +6,17 @@ READY := $(VENV)/.ready
 RECIPE ?= forgery/published
 RUNNER ?= subprocess
 OVERLAY ?= cpu
+BASE_IMAGE ?= veriframe-base:bookworm
+REGISTRY ?= $(VERIFRAME_REGISTRY)
+CA_BUNDLE ?= $(PIP_CERT)
+PIP_CONFIG ?= $(PIP_CONFIG_FILE)
 ARGS ?=
 
+BUILD_IMAGES = $(BIN)/python -m images.build --base-image $(BASE_IMAGE) --registry '$(REGISTRY)' \
+	$(if $(CA_BUNDLE),--ca-bundle $(CA_BUNDLE)) $(if $(PIP_CONFIG),--pip-config $(PIP_CONFIG))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock compile run submit bench manifests clean
+.PHONY: help setup demo test lint format lock compile run submit bench images base-image push manifests clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +67,15 @@ bench: $(READY) ## Measure against peers and limits; writes build/bench.json
 manifests: $(READY) ## Render what kubectl applies: make manifests BUNDLE=s3://... REGISTRY=... TAG=... OVERLAY=cpu|gpu
 	$(BIN)/python -m manifests --overlay $(OVERLAY) --bundle '$(BUNDLE)' $(if $(REGISTRY),--registry $(REGISTRY)) \
 		$(if $(TAG),--tag $(TAG)) $(ARGS)
+
+images: $(READY) ## Build the container images (BASE_IMAGE, REGISTRY, CA_BUNDLE, PIP_CONFIG; see docs/images.md)
+	$(BUILD_IMAGES) $(ARGS)
+
+push: $(READY) ## Build the container images and push them to REGISTRY
+	$(BUILD_IMAGES) --push $(ARGS)
+
+base-image: ## Make BASE_IMAGE from Debian's packages, where no registry can be reached
+	images/base.sh $(BASE_IMAGE)
 
 clean: ## Remove everything made here, .venv included
 	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
