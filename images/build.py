@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -50,13 +51,45 @@ class BuildSettings:
                 raise SettingsError(f"{file} is not a file")
 
 
-def build(image: str, settings: BuildSettings, *, tag: str | None = None) -> str:
-    """Build an image from the checked-out commit and return its reference.
+@dataclass(frozen=True)
+class Source:
+    """A commit, laid out as the context of a build.
+
+    Attributes:
+        folder: its files.
+        revision: its full id.
+        tag: of the images built from it.
+    """
+
+    folder: Path
+    revision: str
+    tag: str
+
+
+@contextmanager
+def committed_source() -> Iterator[Source]:
+    """Lay out the checked-out commit in a temporary folder: what is not committed is in no image.
+
+    Raises:
+        SettingsError: when the tag is a digest, which a build cannot choose.
+    """
+    tag = build_tag()
+    if tag.startswith("sha256:"):
+        raise SettingsError(f"an image is built under a tag, not under a digest ({tag})")
+    revision = _git("rev-parse", "HEAD").decode().strip()
+    with TemporaryDirectory(prefix="veriframe-source-") as folder:
+        with tarfile.open(fileobj=BytesIO(_git("archive", revision, ".dockerignore", *CONTEXT))) as archive:
+            archive.extractall(folder, filter="data")
+        yield Source(Path(folder), revision, tag)
+
+
+def build(image: str, source: Source, settings: BuildSettings) -> str:
+    """Build an image and return its reference.
 
     Args:
         image: a name from ``components.images``.
+        source: of ``committed_source``.
         settings: how to build.
-        tag: another tag than the commit's.
 
     Raises:
         DockerError: when there is no engine, or the build fails; the message has the end of its output.
@@ -64,20 +97,13 @@ def build(image: str, settings: BuildSettings, *, tag: str | None = None) -> str
     client = docker_client()
     require_engine(client)
     _ensure_base(client, settings.base_image)
-    name = reference(image, settings.registry, tag or build_tag())
-    if "@" in name:
-        raise SettingsError(f"an image is built under a tag, not under a digest ({name})")
-    options = {"ca": settings.ca_bundle, "pip": settings.pip_configuration}
-    revision = _git("rev-parse", "HEAD").decode().strip()
-    with TemporaryDirectory(prefix="veriframe-image-") as folder:
-        with tarfile.open(fileobj=BytesIO(_git("archive", revision, ".dockerignore", *CONTEXT))) as archive:
-            archive.extractall(folder, filter="data")
-        command = [client, "build", "--file", f"{folder}/images/Dockerfile", "--target", image.removeprefix(PREFIX)]
-        command += ["--tag", name, "--network", settings.network, "--progress", "plain"]
-        command += ["--build-arg", f"BASE_IMAGE={settings.base_image}", "--build-arg", f"GIT_SHA={revision}"]
-        for secret, file in options.items():
-            command += ["--secret", f"id={secret},src={file.resolve()}"] if file else []
-        _run([*command, *(["--no-cache"] if settings.no_cache else []), folder])
+    name = reference(image, settings.registry, source.tag)
+    command = [client, "build", "--file", f"{source.folder}/images/Dockerfile", "--tag", name, "--progress", "plain"]
+    command += ["--target", image.removeprefix(PREFIX), "--network", settings.network]
+    command += ["--build-arg", f"BASE_IMAGE={settings.base_image}", "--build-arg", f"GIT_SHA={source.revision}"]
+    for secret, file in {"ca": settings.ca_bundle, "pip": settings.pip_configuration}.items():
+        command += ["--secret", f"id={secret},src={file.resolve()}"] if file else []
+    _run([*command, *(["--no-cache"] if settings.no_cache else []), str(source.folder)])
     return name
 
 
@@ -131,12 +157,13 @@ def _dispatch(argv: Sequence[str] | None) -> None:
     )
     if changed := _git("status", "--porcelain", "--", *CONTEXT).decode().splitlines():
         sys.stderr.write(f"warning: {len(changed)} uncommitted changes are not in the images\n")
-    for image in arguments.image or names.ALL:
-        began = time.monotonic()
-        name = build(image, settings)
-        print(f"{name}  {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201
-        if arguments.push:
-            _run([docker_client(), "push", name])
+    with committed_source() as source:
+        for image in arguments.image or names.ALL:
+            began = time.monotonic()
+            name = build(image, source, settings)
+            print(f"{name}  {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201
+            if arguments.push:
+                _run([docker_client(), "push", name])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
