@@ -11,7 +11,7 @@ from typing import Literal
 from kfp import local
 
 from media.errors import VeriframeError
-from pipelines import graphs
+from pipelines import containers, graphs
 from pipelines.recipe import PipelineRecipe, load_recipe
 
 Runner = Literal["subprocess", "docker"]
@@ -42,10 +42,25 @@ def _steps_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _without_retries(recipe: PipelineRecipe) -> PipelineRecipe:
-    """Let a step that fails end the run: here nothing is wrong with the node, and KFP would wait minutes between."""
+def _for_this_machine(recipe: PipelineRecipe) -> PipelineRecipe:
+    """Leave out what only a cluster has: its shard cache, and retries, between which KFP would wait for minutes."""
     once = {name: step.model_copy(update={"retries": 0}) for name, step in recipe.resources}
-    return recipe.model_copy(update={"resources": recipe.resources.model_copy(update=once)})
+    here = {
+        "resources": recipe.resources.model_copy(update=once),
+        "cluster": recipe.cluster.model_copy(update={"cache_claim": ""}),
+    }
+    return recipe.model_copy(update=here)
+
+
+@contextmanager
+def _runner(
+    runner: Runner, artifacts: Path, source: str, store: str
+) -> Iterator[local.SubprocessRunner | local.DockerRunner]:
+    if runner == "subprocess":
+        yield local.SubprocessRunner(use_venv=False)
+    else:
+        with containers.exit_statuses():
+            yield containers.runner(artifacts, source, store, cache=artifacts.parent / "cache")
 
 
 def run(
@@ -72,16 +87,15 @@ def run(
     Raises:
         RunFailedError: when a step failed; its own output says why.
     """
-    loaded = _without_retries(load_recipe(recipe))
+    loaded = _for_this_machine(load_recipe(recipe))
     artifacts = workspace.resolve() / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     known = set(artifacts.iterdir())
-    chosen = local.DockerRunner(network_mode="host") if runner == "docker" else local.SubprocessRunner(use_venv=False)
-    local.init(chosen, pipeline_root=str(artifacts), raise_on_error=True)
-    pipeline = graphs.build(name, loaded)
     source = source if "://" in source else str(Path(source).resolve())
     store = store or str(workspace.resolve() / "store")
-    with _steps_environment():
+    with _steps_environment(), _runner(runner, artifacts, source, store) as chosen:
+        local.init(chosen, pipeline_root=str(artifacts), raise_on_error=True)
+        pipeline = graphs.build(name, loaded)
         try:
             pipeline(source=source, store=store, **graphs.graph(name).arguments(loaded, members))
         except RuntimeError as error:
