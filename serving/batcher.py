@@ -1,0 +1,190 @@
+"""The dynamic batcher: tiles of several requests share a forward pass, and none waits behind a large picture.
+
+Each member has its own queue of jobs. A batch takes tiles from the job at the head; a job that has tiles left goes to
+the end. So a picture of one tile waits for at most one batch of every larger picture before it. Members take turns.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.bundle import Run
+from media.bundle.judging import stack_tiles
+
+SMOOTHING = 0.2  # share of the newest batch in the running mean of seconds a tile
+
+
+class Job:
+    """A member's tiles of one request.
+
+    Attributes:
+        future: becomes float32 logits [N, 1, S, S], in the order of the tiles.
+        seconds: spent so far in forward passes that held tiles of this job.
+    """
+
+    def __init__(self, tiles: Sequence[NDArray[np.uint8]]) -> None:
+        self.tiles = tiles
+        self.future: Future[NDArray[np.float32]] = Future()
+        self.seconds = 0.0
+        self.taken = 0
+        self._logits: NDArray[np.float32] | None = None
+        self._done = 0
+
+    def put(self, start: int, logits: NDArray[np.float32], seconds: float) -> None:
+        """Store the logits of the tiles from ``start`` on; the last ones complete the future."""
+        if self._logits is None:
+            self._logits = np.empty((len(self.tiles), *logits.shape[1:]), dtype=np.float32)
+        self._logits[start : start + len(logits)] = logits
+        self._done += len(logits)
+        self.seconds += seconds
+        if self._done == len(self.tiles) and self.future.set_running_or_notify_cancel():
+            self.future.set_result(self._logits)
+
+    def fail(self, error: Exception) -> None:
+        """Give up; harmless when the future is complete or was cancelled."""
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+Batch = list[tuple[Job, int, int]]  # job, its first tile in this batch, how many
+
+
+class Batcher:
+    """One thread that runs the networks.
+
+    Args:
+        run: by member name, from uint8 [B, C, S, S] to float32 logits [B, 1, S, S].
+        max_batch: most tiles in one forward pass.
+        delay: seconds an incomplete batch waits for more tiles.
+        observe: called with member, tiles and seconds after every forward pass.
+    """
+
+    def __init__(
+        self,
+        run: Mapping[str, Run],
+        *,
+        max_batch: int,
+        delay: float,
+        observe: Callable[[str, int, float], None] = lambda *_: None,
+    ) -> None:
+        self._run = run
+        self._max_batch = max_batch
+        self._delay = delay
+        self._observe = observe
+        self._jobs: dict[str, deque[Job]] = {name: deque() for name in run}
+        self._turns = deque(run)
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._tile_seconds = 0.0
+        self.failures = 0
+        self._thread = threading.Thread(target=self._loop, name="batcher", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still takes jobs."""
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Tiles that wait for a forward pass."""
+        with self._changed:
+            return sum(self._count(member) for member in self._jobs)
+
+    @property
+    def backlog_seconds(self) -> float:
+        """How long what waits now will take, from the mean seconds a tile so far."""
+        return self.waiting * self._tile_seconds
+
+    def submit(self, member: str, tiles: Sequence[NDArray[np.uint8]]) -> Job:
+        """Queue a member's tiles, uint8 [C, S, S] of its size; at least one. A cancelled future skips what is left.
+
+        Raises:
+            RuntimeError: after ``stop``.
+        """
+        job = Job(tiles)
+        with self._changed:
+            if self._stopping:
+                raise RuntimeError("the batcher has stopped")
+            self._jobs[member].append(job)
+            self._changed.notify()
+        return job
+
+    def stop(self) -> None:
+        """Finish what is queued, then end the thread."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while (chosen := self._choose()) is not None:
+            member, batch = chosen
+            if batch:
+                self._forward(member, batch)
+
+    def _choose(self) -> tuple[str, Batch] | None:
+        with self._changed:
+            while (member := self._next_member()) is None:
+                if self._stopping:
+                    return None
+                self._changed.wait()
+            if self._delay and not self._stopping:
+                deadline = time.monotonic() + self._delay
+                while self._count(member) < self._max_batch and (left := deadline - time.monotonic()) > 0:
+                    self._changed.wait(left)
+            return member, self._take(self._jobs[member])
+
+    def _next_member(self) -> str | None:
+        for _ in range(len(self._turns)):
+            self._turns.rotate(-1)
+            if self._jobs[self._turns[-1]]:
+                return self._turns[-1]
+        return None
+
+    def _count(self, member: str) -> int:
+        return sum(len(job.tiles) - job.taken for job in self._jobs[member] if not job.future.cancelled())
+
+    def _take(self, jobs: deque[Job]) -> Batch:
+        batch: Batch = []
+        room = self._max_batch
+        while jobs and room:
+            job = jobs.popleft()
+            if job.future.cancelled():
+                continue
+            count = min(room, len(job.tiles) - job.taken)
+            batch.append((job, job.taken, count))
+            job.taken += count
+            room -= count
+            if job.taken < len(job.tiles):
+                jobs.append(job)  # only when the batch is full: the job cannot come up twice in it
+        return batch
+
+    def _forward(self, member: str, batch: Batch) -> None:
+        started = time.perf_counter()
+        try:
+            pixels = stack_tiles([tile for job, start, count in batch for tile in job.tiles[start : start + count]])
+            logits = self._run[member](pixels)
+        except Exception as error:
+            # Whatever the runtime raised concerns these requests; the next batch may be fine.
+            self.failures += 1
+            with self._changed:
+                for job, _, _ in batch:
+                    job.fail(error)
+                    if job in self._jobs[member]:
+                        self._jobs[member].remove(job)
+            return
+        self.failures = 0
+        seconds = time.perf_counter() - started
+        each = seconds / len(pixels)
+        self._tile_seconds += (each - self._tile_seconds) * (SMOOTHING if self._tile_seconds else 1)
+        self._observe(member, len(pixels), seconds)
+        position = 0
+        for job, start, count in batch:
+            job.put(start, logits[position : position + count], seconds)
+            position += count

@@ -1,0 +1,92 @@
+"""Reading a request's body within its limits of bytes and time, while it arrives."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from serving.errors import RequestError
+
+FIELD = "file"
+CLIENT_CLOSED = 499  # nginx's code for a client that went away before its answer
+
+
+class _InMemoryParser(MultiPartParser):
+    spool_max_size = sys.maxsize  # the intake bounds what is held; a container's root file system is read-only
+
+
+def most_bytes(headers: Headers, limit: int) -> int:
+    """Return how many bytes a body has, as its header says, or may have where it says nothing.
+
+    Raises:
+        RequestError: 413 when it says more than ``limit``; 400 when it says nonsense.
+    """
+    declared = headers.get("content-length")
+    if declared is None:
+        return limit
+    if not (declared.isascii() and declared.isdigit()):
+        raise RequestError(400, "bad-request", "Content-Length is not a number")
+    if int(declared) > limit:
+        raise _too_large(limit)
+    return int(declared)
+
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+    """Read the whole body; see ``stream_body``."""
+    return b"".join([part async for part in stream_body(request, limit, seconds)])
+
+
+async def stream_body(request: Request, limit: int, seconds: float) -> AsyncGenerator[bytes, None]:
+    """Yield the body's parts as they come.
+
+    Raises:
+        RequestError: 413 as soon as there are more than ``limit`` bytes, 408 when the end has not come after
+            ``seconds``, 499 when the client goes away.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    received = 0
+    parts = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                part = await anext(parts, None)
+        except TimeoutError:
+            raise RequestError(408, "slow-body", f"the body did not arrive within {seconds:g} s") from None
+        except ClientDisconnect:
+            raise RequestError(CLIENT_CLOSED, "client-gone", "the client closed the connection") from None
+        if part is None:
+            return
+        received += len(part)
+        if received > limit:
+            raise _too_large(limit)
+        yield part
+
+
+async def read_file(request: Request, limit: int, seconds: float) -> bytes:
+    """Return the content of the multipart field ``file``.
+
+    Raises:
+        RequestError: 400 when the body is no multipart form; 422 when the field is missing, is no file, or other
+            files come with it; and as ``stream_body``.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise RequestError(400, "bad-request", f"send multipart/form-data with the picture in the field {FIELD!r}")
+    try:
+        parser = _InMemoryParser(request.headers, stream_body(request, limit, seconds), max_files=1, max_fields=16)
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise RequestError(400, "bad-request", f"the form cannot be read: {error.message}") from None
+    except (KeyError, UnicodeDecodeError, ValueError) as error:
+        # Starlette looks for the boundary and decodes names without a check of its own.
+        raise RequestError(400, "bad-request", f"the form cannot be read: {error!r}") from None
+    upload = form.get(FIELD)
+    if not isinstance(upload, UploadFile):
+        raise RequestError(422, "missing-file", f"the form has no file in its field {FIELD!r}")
+    return await upload.read()
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, "too-many-bytes", f"the body has more than {limit:,} bytes")

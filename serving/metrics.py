@@ -1,0 +1,80 @@
+"""Every metric the server exposes; ``docs/serving.md`` lists them with their meaning."""
+
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+STAGES = ("decode", "preprocess", "queue", "inference", "postprocess")
+ENSEMBLE = "ensemble"
+# From a thumbnail on a GPU to a large picture on a slow processor.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The server's metrics in a registry of their own, so that several servers can live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.requests = Counter("veriframe_requests", "Requests answered.", ["route", "code"], registry=registry)
+        self.request_seconds = Histogram(
+            "veriframe_request_seconds",
+            "Seconds from a request's header to the end of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "veriframe_stage_seconds",
+            "Seconds a picture spends in a stage.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "veriframe_batch_size", "Tiles in a forward pass.", ["member"], buckets=_BATCHES, registry=registry
+        )
+        self.queue_depth = Gauge("veriframe_queue_depth", "Tiles that wait for a forward pass.", registry=registry)
+        self.in_flight = Gauge("veriframe_in_flight", "Requests accepted and not yet answered.", registry=registry)
+        self.rejected = Counter(
+            "veriframe_rejected", "Requests that were refused or failed, by reason.", ["reason"], registry=registry
+        )
+        self.score = Histogram(
+            "veriframe_score", "Scores of pictures, 0 to 1.", ["member"], buckets=_TENTHS, registry=registry
+        )
+        self.disagreement = Histogram(
+            "veriframe_member_disagreement",
+            "Highest minus lowest score of a picture's members.",
+            buckets=_TENTHS,
+            registry=registry,
+        )
+        self.bundle_info = Gauge(
+            "veriframe_bundle_info",
+            "1 for the bundle that is served.",
+            ["name", "version", "sha256", "runtime"],
+            registry=registry,
+        )
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)  # present from the start, so that rates have a first value
+
+    def follow(self, *, queue_depth: Callable[[], int], in_flight: Callable[[], int]) -> None:
+        """Read the gauges from their sources whenever they are scraped."""
+        self.queue_depth.set_function(queue_depth)
+        self.in_flight.set_function(in_flight)
+
+    def render(self) -> bytes:
+        """Return Prometheus' text format, version 0.0.4."""
+        return generate_latest(self.registry)

@@ -1,0 +1,191 @@
+"""The routes: health, analysis, the Open Inference Protocol V2, and metrics."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from media.bundle import BundleMember
+from media.errors import unknown_name
+from serving import tensors
+from serving.body import CLIENT_CLOSED, FIELD, most_bytes, read_body, read_file
+from serving.documents import Analysis, Live, ModelMetadata, Ready, ServerMetadata
+from serving.errors import ErrorDocument, RequestError
+from serving.service import Service
+
+T = TypeVar("T")
+MEANINGS = {
+    400: "the request cannot be read",
+    404: "there is no such model",
+    408: "the body did not arrive in time",
+    413: "the body has too many bytes",
+    422: "what was sent cannot be judged",
+    429: "the server is busy; Retry-After says for how long",
+    500: "the server failed",
+    503: "the server is not ready",
+    504: "the answer was not ready in time",
+}
+FORM = {"type": "object", "required": [FIELD], "properties": {FIELD: {"type": "string", "format": "binary"}}}
+REFERENCE = "#/components/schemas/{model}"
+
+
+def errors(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the statuses that a route may answer with, for the OpenAPI document."""
+    return {code: {"model": ErrorDocument, "description": MEANINGS[code]} for code in codes}
+
+
+def build_routes(service: Service) -> APIRouter:
+    """Return the routes of a service."""
+    router = APIRouter()
+    _add_health(router, service)
+    _add_analysis(router, service)
+    _add_models(router, service)
+    return router
+
+
+def _add_health(router: APIRouter, service: Service) -> None:
+    @router.get("/v2/health/live", responses={200: {"model": Live}, 503: {"model": Live}}, response_model=None)
+    async def live() -> Response:
+        """Whether the process works; if not, it has to be restarted."""
+        return _json(Live(live=service.live), 200 if service.live else 503)
+
+    @router.get("/v2/health/ready", responses={200: {"model": Ready}, 503: {"model": Ready}}, response_model=None)
+    async def ready() -> Response:
+        """Whether requests should be sent here."""
+        return _ready(service)
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
+    async def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_analysis(router: APIRouter, service: Service) -> None:
+    form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}}
+    answers = errors(400, 408, 413, 422, 429, 500, 503, 504)
+
+    @router.post("/v1/analyze", responses={200: {"model": Analysis}, **answers}, openapi_extra=form)
+    async def analyze(
+        request: Request,
+        mask: Annotated[bool, Query(description="whether the answer holds the mask")] = True,
+    ) -> Response:
+        """Judge a picture: JPEG, PNG, TIFF, WebP or BMP."""
+        analyzer, settings = service.analyzer, service.settings
+        with service.intake.arriving(most_bytes(request.headers, settings.max_bytes)):
+            data = await read_file(request, settings.max_bytes, settings.body_timeout)
+            with service.intake.place():
+                answer = await _in_time(request, analyzer.analyze(data, with_mask=mask), settings.timeout)
+        return Response(answer, media_type="application/json")
+
+
+def _add_models(router: APIRouter, service: Service) -> None:
+    @router.get("/v2")
+    async def server_metadata() -> ServerMetadata:
+        """Name and version of the server."""
+        return ServerMetadata(name="veriframe", version=service.version)
+
+    @router.get("/v2/models/{name}", responses=errors(404, 503))
+    async def model_metadata(name: str) -> ModelMetadata:
+        """Tensors of the bundle, which judges pictures, or of a member, which maps tiles to logits."""
+        return _metadata(service, _find(service, name))
+
+    @router.get(
+        "/v2/models/{name}/ready",
+        responses={200: {"model": Ready}, **errors(404), 503: {"model": Ready}},
+        response_model=None,
+    )
+    async def model_ready(name: str) -> Response:
+        """Whether a model can be used."""
+        if service.state != "loading":
+            _find(service, name)
+        return _ready(service)
+
+    reference = {"$ref": REFERENCE.format(model=tensors.InferenceRequest.__name__)}
+    json_body = {"requestBody": {"required": True, "content": {"application/json": {"schema": reference}}}}
+    answers = errors(400, 404, 408, 413, 422, 429, 500, 503, 504)
+
+    @router.post(
+        "/v2/models/{name}/infer",
+        responses={200: {"model": tensors.InferenceResponse}, **answers},
+        openapi_extra=json_body,
+    )
+    async def infer(name: str, request: Request) -> Response:
+        """Run a model on a tensor."""
+        settings = service.settings
+        member = _find(service, name)
+        with service.intake.arriving(most_bytes(request.headers, settings.max_bytes)):
+            body = await read_body(request, settings.max_bytes, settings.body_timeout)
+            with service.intake.place():
+                answer = await _in_time(request, _infer(service, member, body), settings.timeout)
+        return Response(answer, media_type="application/json")
+
+
+async def _infer(service: Service, member: BundleMember | None, body: bytes) -> bytes:
+    metadata = _metadata(service, member)
+    analyzer = service.analyzer
+
+    def read() -> tuple[tensors.InferenceRequest, Any]:
+        request = tensors.parse_request(body)
+        tensors.wanted_outputs(request, metadata)
+        return request, tensors.to_array(request.inputs[0], metadata.inputs[0], 3 * service.settings.max_pixels)
+
+    loop = asyncio.get_running_loop()
+    request, array = await loop.run_in_executor(service.pool, read)
+    if member is None:
+        arrays = tensors.verdict_outputs(await analyzer.judge(array))
+    else:
+        arrays = {tensors.LOGITS: await analyzer.logits(member.name, array)}
+    return await loop.run_in_executor(
+        service.pool, lambda: tensors.to_response(request, metadata, arrays).model_dump_json().encode()
+    )
+
+
+async def _in_time(request: Request, work: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Await ``work`` as long as there is time and someone to answer to.
+
+    Raises:
+        RequestError: 504 after ``seconds``; 499 when the client goes away.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_until_gone(request))
+    try:
+        await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
+            raise RequestError(CLIENT_CLOSED, "client-gone", "the client closed the connection")
+        raise RequestError(504, "timeout", f"the answer was not ready within {seconds:g} s")
+    finally:
+        gone.cancel()
+        task.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _find(service: Service, name: str) -> BundleMember | None:
+    """Return the member of this name, None for the bundle itself."""
+    document = service.analyzer.document
+    found = {tensors.model_name(document, member): member for member in (None, *document.members)}
+    if name not in found:
+        raise RequestError(404, "unknown-model", str(unknown_name("model", name, found)))
+    return found[name]
+
+
+def _metadata(service: Service, member: BundleMember | None) -> ModelMetadata:
+    return tensors.model_metadata(service.analyzer.document, member, service.platform)
+
+
+def _ready(service: Service) -> Response:
+    ready = service.state == "ready" and service.live
+    return _json(Ready(ready=ready), 200 if ready else 503)
+
+
+def _json(document: BaseModel, status: int) -> Response:
+    return Response(document.model_dump_json(), status, media_type="application/json")

@@ -1,0 +1,139 @@
+"""The server's state: loading, then ready, then draining; and what it serves with once it is loaded."""
+
+import os
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from media.bundle import Run, VerifiedBundle, open_runtime
+from media.errors import VeriframeError
+from serving.analysis import Analyzer
+from serving.batcher import Batcher
+from serving.errors import RequestError
+from serving.intake import Intake
+from serving.metrics import Metrics
+from serving.settings import ServerSettings
+from serving.source import fetch_bundle
+
+State = Literal["loading", "ready", "draining"]
+# A GPU's error state stays until the process is gone; one bad batch says nothing yet.
+FAILURES_UNTIL_DEAD = 3
+
+
+class Service:
+    """What all routes share.
+
+    Attributes:
+        settings: as the operator gave them.
+        metrics: all of the server's.
+        intake: counts requests.
+        state: ``loading`` → ``ready`` → ``draining``.
+        failure: why the bundle could not be loaded.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.intake = Intake(
+            settings.queue, settings.open_bytes, lambda: self._batcher.backlog_seconds if self._batcher else 0.0
+        )
+        self.metrics.follow(
+            queue_depth=lambda: self._batcher.waiting if self._batcher else 0,
+            in_flight=lambda: self.intake.in_flight,
+        )
+        self.state: State = "loading"
+        self.failure: VeriframeError | None = None
+        self._analyzer: Analyzer | None = None
+        self._batcher: Batcher | None = None
+        self._pool = ThreadPoolExecutor(settings.decoders, thread_name_prefix="picture")
+        self._folder = tempfile.TemporaryDirectory(prefix="veriframe-bundle-")
+        self._lock = threading.Lock()
+
+    @property
+    def live(self) -> bool:
+        """Whether the process can still do its work; False asks to be restarted."""
+        return self._batcher is None or (self._batcher.alive and self._batcher.failures < FAILURES_UNTIL_DEAD)
+
+    @property
+    def analyzer(self) -> Analyzer:
+        """What judges.
+
+        Raises:
+            RequestError: 503 before the bundle is loaded.
+        """
+        if self._analyzer is None:
+            raise RequestError(503, "not-ready", "the bundle is still being loaded", retry_after=5)
+        return self._analyzer
+
+    @property
+    def version(self) -> str:
+        """The git commit of the server's source, which its image carries."""
+        return os.environ.get("VERIFRAME_GIT_SHA") or "unknown"
+
+    @property
+    def platform(self) -> str:
+        """What runs the networks, in the protocol's words."""
+        return {"onnx": "onnx_onnxruntime", "torchscript": "pytorch_torchscript"}[self.settings.runtime]
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """Threads for what would hold up the event loop."""
+        return self._pool
+
+    def load(self) -> None:
+        """Fetch and verify the bundle, open its networks, run each once, and become ready.
+
+        Raises:
+            VeriframeError: when any of these fails; nothing is served then.
+        """
+        settings = self.settings
+        folder = Path(settings.cache) if settings.cache else Path(self._folder.name)
+        bundle = fetch_bundle(settings.bundle, folder)
+        run = open_runtime(bundle, settings.runtime, device=settings.device, threads=settings.threads)
+        warm_up(bundle, run, settings.max_batch)
+        batcher = Batcher(
+            run,
+            max_batch=settings.max_batch,
+            delay=settings.batch_delay_ms / 1000,
+            observe=lambda member, tiles, _: self.metrics.batch_size.labels(member).observe(tiles),
+        )
+        identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}
+        self.metrics.bundle_info.labels(**identity, runtime=settings.runtime).set(1)
+        with self._lock:
+            self._batcher = batcher
+            self._analyzer = Analyzer(
+                bundle,
+                batcher,
+                self._pool,
+                self.metrics,
+                max_pixels=settings.max_pixels,
+                open_pixels=settings.open_pixels,
+            )
+            if self.state == "loading":
+                self.state = "ready"
+
+    def drain(self) -> None:
+        """Stop being ready; requests are still accepted."""
+        with self._lock:
+            self.state = "draining"
+
+    def close(self) -> None:
+        """Finish what is queued and remove what was fetched."""
+        if self._batcher is not None:
+            self._batcher.stop()
+        self._pool.shutdown()
+        self._folder.cleanup()
+
+
+def warm_up(bundle: VerifiedBundle, run: dict[str, Run], max_batch: int) -> None:
+    """Run every network on a single tile and on a full batch, twice: TorchScript optimises in its second run."""
+    for member in bundle.document.members:
+        size = member.input.size
+        for tiles in (1, max_batch):
+            pixels = np.zeros((tiles, member.input.channels, size, size), dtype=np.uint8)
+            for _ in range(2):
+                run[member.name](pixels)

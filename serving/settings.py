@@ -1,0 +1,70 @@
+"""What an operator can set, on the command line or in the environment."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from media.settings import Settings, validate
+
+PREFIX = "VERIFRAME_SERVING_"
+
+
+class ServerSettings(Settings):
+    """Every option is ``--name value`` and ``VERIFRAME_SERVING_NAME``; the command line wins."""
+
+    bundle: str = Field(
+        min_length=1,
+        description="folder with bundle.json, or URI of …/releases/<name>/current.json or …/releases/<name>/<version>",
+    )
+    runtime: Literal["onnx", "torchscript"] = Field("onnx", description="what runs the networks")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:<n>")
+    threads: int | None = Field(None, ge=1, description="of a forward pass on the CPU; default: one a core")
+    decoders: int = Field(2, ge=1, le=64, description="threads that decode pictures and build answers")
+    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104  (a container's only interface)
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    max_batch: int = Field(8, ge=1, le=1024, description="most tiles in one forward pass")
+    batch_delay_ms: float = Field(2.0, ge=0, le=1000, description="how long an incomplete batch waits for more tiles")
+    queue: int = Field(64, ge=1, description="requests accepted at the same time; more are refused with 429")
+    max_bytes: int = Field(32 * 2**20, ge=1024, description="of a request's body; more is refused with 413")
+    open_bytes: int = Field(
+        256 * 2**20, ge=1024, description="of all bodies held at one time; more is refused with 429"
+    )
+    max_pixels: int = Field(40_000_000, ge=1, le=178_956_970, description="of a picture; more is refused with 422")
+    open_pixels: int = Field(80_000_000, ge=1, description="of all pictures decoded at one time; others wait")
+    timeout: float = Field(30.0, gt=0, description="seconds from a complete request to its answer, else 504")
+    body_timeout: float = Field(30.0, gt=0, description="seconds for a request's body to arrive, else 408")
+    drain_delay: float = Field(
+        5.0, ge=0, description="seconds to accept requests after SIGTERM, when not ready already"
+    )
+    load_timeout: float = Field(120.0, gt=0, description="seconds to fetch, verify and warm up the bundle")
+    cache: str | None = Field(None, description="folder for a fetched bundle; default: a temporary one")
+
+
+def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str] = os.environ) -> ServerSettings:
+    """Read the command line over the environment.
+
+    Args:
+        argv: arguments without the program's name; None takes them from the process.
+        environment: names and values; empty values count as not given.
+
+    Raises:
+        SettingsError: naming each wrong option, its value and what is allowed.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description="Serve a bundle over HTTP.",
+        epilog=f"Every option can be given as an environment variable too: {PREFIX}BUNDLE and so on.",
+    )
+    for name, field in ServerSettings.model_fields.items():
+        default = "" if field.is_required() or field.default is None else f" ({field.default})"
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"{field.description}{default}")
+    arguments = vars(parser.parse_args(argv))
+    given: dict[str, Any] = {}
+    for name in ServerSettings.model_fields:
+        value = arguments[name] if arguments[name] is not None else environment.get(PREFIX + name.upper())
+        if value:
+            given[name] = value
+    return validate(ServerSettings, given, f"the server's options (or {PREFIX}… variables)")
