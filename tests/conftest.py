@@ -1,11 +1,22 @@
 """Fixtures that every folder of tests may use."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
+import docker
 import pytest
 
 from bench.seaweed import SeaweedServer
+from pipelines.images import reference
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip a test whose surroundings are not there; fail it where CI=true promises them."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +36,30 @@ def bucket(seaweed: SeaweedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     return seaweed.bucket()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """A client of the Docker engine."""
+    try:
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        absent(f"no Docker engine answers ({error})")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def image(engine: docker.DockerClient) -> Callable[[str], str]:
+    """Turns a name from ``components.images`` into the reference of the image that `make images` built."""
+
+    def find(name: str) -> str:
+        found = reference(name)
+        try:
+            engine.images.get(found)
+        except docker.errors.ImageNotFound:
+            absent(f"there is no image {found}: run `make images`")
+        return found
+
+    return find
