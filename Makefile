@@ -11,12 +11,13 @@ REGISTRY ?= $(VERIFRAME_REGISTRY)
 CA_BUNDLE ?= $(PIP_CERT)
 PIP_CONFIG ?= $(PIP_CONFIG_FILE)
 ARGS ?=
+BUNDLE ?= build/demo/bundle
 
 BUILD_IMAGES = $(BIN)/python -m images.build --base-image $(BASE_IMAGE) --registry '$(REGISTRY)' \
 	$(if $(CA_BUNDLE),--ca-bundle $(CA_BUNDLE)) $(if $(PIP_CONFIG),--pip-config $(PIP_CONFIG))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock compile run submit bench images base-image push manifests clean
+.PHONY: help setup demo test lint format lock compile run submit serve bench images base-image push manifests clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +61,9 @@ run: $(READY) ## Run a pipeline on this machine: make run RECIPE=forgery/cpu ARG
 
 submit: $(READY) ## Submit a pipeline to a cluster: make submit RECIPE=... ARGS='--host ... --namespace ...'
 	$(BIN)/python -m pipelines submit $(firstword $(subst /, ,$(RECIPE))) --recipe $(RECIPE) $(ARGS)
+
+serve: $(READY) ## Serve a bundle: make serve BUNDLE=build/demo/bundle ARGS='--port 8080'
+	$(BIN)/python -m serving --bundle $(BUNDLE) $(ARGS)
 
 bench: $(READY) ## Measure against peers and limits; writes build/bench.json
 	$(BIN)/python -m bench

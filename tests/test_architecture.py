@@ -1,6 +1,8 @@
 """Who may import whom, read from the source itself."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,14 @@ FORBIDDEN = {
     "media": {"kfp", "models", "components", "pipelines", "serving"} | HEAVY,
     "models": {"kfp", "components", "pipelines", "serving", "albumentations"},
     "components": {"pipelines", "serving"},
-    "serving": {"models", "components", "pipelines", "kfp", "albumentations", "timm", "segmentation_models_pytorch"},
+    "serving": {"models", "components", "pipelines", "kfp", "albumentations"} | HEAVY,
     "pipelines": {"serving"},
 }
 # The one place each of these is allowed although its package may not import it elsewhere.
 ALLOWED = {
     ("media/datasets.py", "torch"),
     ("media/bundle/runtimes.py", "torch"),  # inside a function: the TorchScript runtime is optional
+    ("pipelines/demo/served.py", "serving"),  # starts the server as a process, as its users do
 }
 MAX_LINES = 400
 MAX_DECLARATION_LINES = 40
@@ -53,6 +56,13 @@ def test_no_package_imports_what_it_must_not(package: str) -> None:
         if (relative(path), name) not in ALLOWED
     }
     assert wrong == set()
+
+
+def test_the_server_on_onnx_needs_no_torch() -> None:
+    """Every module that the server imports, in a process where torch and what trains cannot be imported."""
+    absent = sorted(HEAVY | FORBIDDEN["serving"])
+    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import serving.server, onnxruntime, boto3"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
 def test_only_declarations_import_kfp_in_components() -> None:

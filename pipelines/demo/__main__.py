@@ -1,4 +1,4 @@
-"""``python -m pipelines.demo``: forge, run the whole pipeline, judge two unseen pictures, and write a report."""
+"""``python -m pipelines.demo``: forge, run the pipeline, serve its bundle, judge two unseen pictures, write a report."""
 
 import argparse
 import json
@@ -18,8 +18,9 @@ from media.files import write_text
 from media.forging.folder import forge_folder
 from media.forging.settings import EdgeSettings, ForgeRequest, ForgeSettings, ProcessingSettings
 from pipelines.demo.photographs import copy_photographs
+from pipelines.demo.served import ServedVerdict, judge_served
 from pipelines.demo.tasks import run_logged, task_folders, task_seconds, task_title
-from pipelines.demo.verdicts import UnseenVerdict, judge_unseen
+from pipelines.demo.verdicts import UnseenVerdict, judge_unseen, unseen_pictures
 from pipelines.recipe import load_recipe
 
 RECIPE = "forgery/demo"
@@ -59,6 +60,7 @@ def _summary(
     seconds: Mapping[str, float],
     groups: Mapping[str, Any],
     verdicts: Mapping[str, UnseenVerdict],
+    served: Mapping[str, ServedVerdict],
     bundle: VerifiedBundle,
 ) -> dict[str, Any]:
     return {
@@ -66,6 +68,7 @@ def _summary(
         "steps": dict(seconds),
         **{name: {key: group["ensemble"][key] for key in FIGURES} for name, group in groups.items()},
         "verdicts": {name: verdict.to_document() for name, verdict in verdicts.items()},
+        "served": {name: verdict.to_document() for name, verdict in served.items()},
         "bundle": {"version": bundle.document.version, "sha256": bundle.sha256},
     }
 
@@ -84,7 +87,17 @@ def _verdict_table(verdicts: Mapping[str, UnseenVerdict]) -> Table:
     return Table(["truth", "picture", "verdict", "score", "IoU"], rows)
 
 
-def _report(path: Path, summary: Mapping[str, Any], verdicts: Mapping[str, UnseenVerdict]) -> None:
+def _served_table(served: Mapping[str, ServedVerdict]) -> Table:
+    rows: list[Row] = [[name, v.verdict, v.score, v.iou, v.response_seconds] for name, v in served.items()]
+    return Table(["truth", "served verdict", "score", "IoU", "response in s"], rows)
+
+
+def _report(
+    path: Path,
+    summary: Mapping[str, Any],
+    verdicts: Mapping[str, UnseenVerdict],
+    served: Mapping[str, ServedVerdict],
+) -> None:
     overlays = [
         Figure(
             encode_jpeg(v.overlay),
@@ -106,6 +119,11 @@ def _report(path: Path, summary: Mapping[str, Any], verdicts: Mapping[str, Unsee
         [
             Section("Generation v3 against v4", [note], [_generation_table(summary)]),
             Section("Two pictures that nothing was trained on", [legend], [_verdict_table(verdicts)], overlays),
+            Section(
+                "The same two, sent to the server",
+                ["The inference server loaded the published bundle and answered over HTTP on this machine."],
+                [_served_table(served)],
+            ),
             Section("Steps", tables=[steps]),
         ],
     )
@@ -137,17 +155,22 @@ def _demonstrate(output: Path) -> None:
     run_logged([*command, "--source", str(output / "pictures"), "--workspace", str(output)], output / "run.log")
     (artifacts,) = (output / "artifacts").iterdir()
     bundle = _fetch_published(output / "store", output / "bundle")
-    verdicts = judge_unseen(_find(artifacts, "dataset"), bundle)
+    pictures = unseen_pictures(_find(artifacts, "dataset"))
+    verdicts = judge_unseen(pictures, bundle)
+    sys.stdout.write("serving the bundle\n")
+    served = judge_served(pictures, output / "bundle")
     groups = json.loads((_find(artifacts, "evaluation") / "metrics.json").read_text(encoding="utf-8"))["groups"]
     members = load_recipe(RECIPE).members
     seconds = {task_title(task, members): spent for task, spent in task_seconds(artifacts, started).items()}
-    summary = _summary(seconds, groups, verdicts, bundle)
+    summary = _summary(seconds, groups, verdicts, served, bundle)
     write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
-    _report(output / "report.html", summary, verdicts)
+    _report(output / "report.html", summary, verdicts, served)
     sys.stdout.write("\n")
     _print_table(_generation_table(summary))
     sys.stdout.write("\n")
     _print_table(_verdict_table(verdicts))
+    sys.stdout.write("\n")
+    _print_table(_served_table(served))
     sys.stdout.write(f"\n{output}/report.html shows the pictures; {output}/summary.json has these figures\n")
 
 

@@ -1,5 +1,6 @@
-"""Judging two unseen pictures with the bundle that was published."""
+"""Two pictures that nothing was trained on, and the published bundle's verdict on them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from media.index import read_index
 from media.shards import ShardReader
 
 SIDE = 480  # longest side of a picture in the report, px
+
+
+@dataclass(frozen=True)
+class UnseenPicture:
+    """A picture of the test split: its stored file, its pixels uint8 [H, W, 3], and its true mask bool [H, W]."""
+
+    media_id: str
+    data: bytes
+    rgb: NDArray[np.uint8]
+    truth: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -40,30 +51,43 @@ class UnseenVerdict:
         return {"score": round(self.score, 6), "verdict": self.verdict, "iou": round(self.iou, 6)}
 
 
-def judge_unseen(dataset: Path, bundle: VerifiedBundle) -> dict[str, UnseenVerdict]:
-    """Judge the first forged and the first authentic picture of the test split, in the index's order.
+def unseen_pictures(dataset: Path) -> dict[str, UnseenPicture]:
+    """Return the first authentic and the first forged picture of the test split, in the index's order, by their truth.
 
     Raises:
         BadInputError: when the test split lacks one of them.
     """
     index = read_index(dataset).where(split="test")
     reader = ShardReader(index.shards)
-    run = open_runtime(bundle, "onnx")
-    verdicts = {}
+    pictures = {}
     for label, name in enumerate(("authentic", "forged")):
         rows = index.where(label=label).rows()
         if not rows:
             raise BadInputError("empty-split", f"{dataset} has no {name} picture in its test split")
-        rgb, truth = load_sample(rows[0], reader)
-        judged = judge_picture(rgb, bundle.document, run)
-        found = judged.verdict.mask
-        union = np.count_nonzero(truth | found)
-        shown = heat_overlay(rgb, judged.probability, judged.point, max_side=SIDE)
+        row = rows[0]
+        data = reader.read(row["shard"], row["offset"], row["size"])
+        pictures[name] = UnseenPicture(row["media_id"], data, *load_sample(row, reader))
+    return pictures
+
+
+def intersection_over_union(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+    """Compare two masks bool [H, W]; 1 where both are empty."""
+    union = np.count_nonzero(truth | found)
+    return np.count_nonzero(truth & found) / union if union else 1.0
+
+
+def judge_unseen(pictures: Mapping[str, UnseenPicture], bundle: VerifiedBundle) -> dict[str, UnseenVerdict]:
+    """Judge the pictures with the bundle in this process."""
+    run = open_runtime(bundle, "onnx")
+    verdicts = {}
+    for name, picture in pictures.items():
+        judged = judge_picture(picture.rgb, bundle.document, run)
+        shown = heat_overlay(picture.rgb, judged.probability, judged.point, max_side=SIDE)
         verdicts[name] = UnseenVerdict(
-            media_id=rows[0]["media_id"],
+            media_id=picture.media_id,
             score=float(judged.verdict.score),
             verdict="forged" if judged.verdict.forged else "authentic",
-            iou=np.count_nonzero(truth & found) / union if union else 1.0,
-            overlay=side_by_side([truth_overlay(rgb, truth, max_side=SIDE), shown]),
+            iou=intersection_over_union(picture.truth, judged.verdict.mask),
+            overlay=side_by_side([truth_overlay(picture.rgb, picture.truth, max_side=SIDE), shown]),
         )
     return verdicts
