@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -67,12 +66,12 @@ class Prometheus:
             found.append(Series(labels, [(float(moment), float(value)) for moment, value in samples]))
         return found
 
-    def label_names(self, metric: str) -> set[str]:
-        """The names of all labels that any series of a metric has, without those that Prometheus adds."""
-        return {label for series in self.query(metric) for label in series.labels}
+    def names(self) -> set[str]:
+        """The names of all metrics that were ever scraped."""
+        return set(self._ask("/api/v1/label/__name__/values", {}))
 
     def wait_for_scrape(self, seconds: float = 30.0) -> float:
-        """Wait for a scrape that began after this call and succeeded; return its Unix time in seconds.
+        """Wait until a scrape that began after this call is stored; return its Unix time in seconds.
 
         Raises:
             RuntimeError: with the target's last error, when there is none in time.
@@ -80,14 +79,13 @@ class Prometheus:
         called = time.time()
         deadline = time.monotonic() + seconds
         while True:
-            targets = self._ask("/api/v1/targets", {"state": "active"})["activeTargets"]
-            error = targets[0]["lastError"] if targets else "no target yet"
-            if targets and targets[0]["health"] == "up":
-                scraped = datetime.fromisoformat(targets[0]["lastScrape"]).timestamp()
-                if scraped > called:
-                    return scraped
+            scrapes = [sample for series in self.query("up[10s]") for sample in series.samples]
+            if scrapes and scrapes[-1][0] > called and scrapes[-1][1] == 1:
+                return scrapes[-1][0]
             if time.monotonic() > deadline:
-                raise RuntimeError(f"Prometheus did not scrape its target within {seconds:.0f} s: {error}")
+                targets = self._ask("/api/v1/targets", {"state": "active"})["activeTargets"]
+                problem = targets[0]["lastError"] if targets else "no target"
+                raise RuntimeError(f"Prometheus did not scrape its target within {seconds:.0f} s: {problem}")
             time.sleep(0.05)
 
     def _ask(self, path: str, parameters: dict[str, str]) -> Any:
