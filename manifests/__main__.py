@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from components import images as names
 from manifests.kubectl import BUILD, kubectl
 from media import files
 from media.cli import run
@@ -14,7 +15,7 @@ from media.errors import SettingsError
 from pipelines import images
 
 HERE = Path(__file__).resolve().parent
-IMAGES = {"cpu": "veriframe-serving-cpu", "gpu": "veriframe-serving"}
+IMAGES = {"cpu": names.SERVING_CPU, "gpu": names.SERVING}
 
 
 def build(folder: Path) -> str:
