@@ -7,37 +7,23 @@ from pathlib import Path
 import pytest
 
 from media.bundle import fetch_release, judge_picture, open_runtime, read_pointer
-from media.forging.folder import forge_folder
-from media.forging.settings import ForgeRequest, ForgeSettings
 from media.pictures import decode_picture
 from media.storage import join, open_store
 from pipelines import local
 from pipelines.__main__ import main
-from pipelines.demo.photographs import copy_photographs
 from pipelines.demo.tasks import task_folders, task_seconds
 
 RECIPE = Path(__file__).with_name("tiny.yaml")
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forgeries and authentic pictures of at most 128 px, made from the photographs of scikit-image."""
-    folder = tmp_path_factory.mktemp("pictures")
-    photographs = copy_photographs(folder / "photographs")
-    request = ForgeRequest(seed=5, per_photo=2, authentic_per_photo=2, cluster=1, settings=ForgeSettings(max_side=128))
-    forge_folder(photographs, folder / "made", request)
-    return folder / "made"
-
-
 @pytest.mark.s3
-def test_pictures_in_s3_become_a_published_bundle_that_judges(bucket: str, pictures: Path, tmp_path: Path) -> None:
-    source, store = join(bucket, "pictures"), join(bucket, "store")
-    uploads = open_store(source)
-    for path in sorted(path for path in pictures.rglob("*") if path.is_file()):
-        uploads.upload(path, path.relative_to(pictures).as_posix())
+def test_pictures_in_s3_become_a_published_bundle_that_judges(
+    bucket: str, pictures: Path, uploaded: str, tmp_path: Path
+) -> None:
+    store = join(bucket, "store")
     printer = builtins.print
 
-    artifacts = local.run("forgery", str(RECIPE), source, tmp_path / "run", store=store, members=["high_recall"])
+    artifacts = local.run("forgery", str(RECIPE), uploaded, tmp_path / "run", store=store, members=["high_recall"])
 
     assert builtins.print is printer
     names = [folder.name for folder in task_folders(artifacts)]
