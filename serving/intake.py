@@ -90,11 +90,10 @@ class PixelBudget:
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._give_back(wanted)  # the turn came just before the cancellation
+                if turn.cancelled():
+                    self._admit()  # those behind may fit
                 else:
-                    self._waiting.remove((wanted, turn))
-                    self._admit()
+                    self._give_back(wanted)  # the turn came just before the cancellation
                 raise
         else:
             self._free -= wanted
@@ -108,7 +107,11 @@ class PixelBudget:
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            wanted, turn = self._waiting.popleft()
-            self._free -= wanted
-            turn.set_result(None)
+        while self._waiting:
+            wanted, turn = self._waiting[0]
+            if not turn.cancelled():
+                if wanted > self._free:
+                    return
+                self._free -= wanted
+                turn.set_result(None)
+            self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""``python -m pipelines.demo``: forge, run the pipeline, serve its bundle, judge two unseen pictures, write a report."""
+"""``python -m pipelines.demo``: forge, run the pipeline, serve its bundle, judge two pictures, write a report."""
 
 import argparse
 import json

@@ -1,0 +1,200 @@
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from media.bundle import Run
+from serving.batcher import Batcher
+
+Tiles = list[NDArray[np.uint8]]
+
+
+def tiles(*values: int) -> Tiles:
+    return [np.full((3, 4, 4), value, dtype=np.uint8) for value in values]
+
+
+def echo(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits [B, 1, 4, 4] that say which tile they are of."""
+    return pixels[:, :1].astype(np.float32)
+
+
+class Gate:
+    """A network that waits to be let through, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.batches: list[list[int]] = []
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.batches.append(pixels[:, 0, 0, 0].tolist())
+        self.entered.set()
+        assert self.open.wait(10)
+        return echo(pixels)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+def batcher(run: Run, max_batch: int = 4, delay: float = 0.0) -> Batcher:
+    return Batcher({"a": run}, max_batch=max_batch, delay=delay)
+
+
+@given(
+    counts=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9)), min_size=1, max_size=12),
+    max_batch=st.integers(1, 5),
+    delay=st.sampled_from([0.0, 0.001]),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_tile_gets_its_own_logits_in_order_and_no_batch_is_too_large(
+    counts: list[tuple[str, int]], max_batch: int, delay: float
+) -> None:
+    seen: list[tuple[str, int]] = []
+    shared = Batcher(
+        {"a": echo, "b": lambda pixels: echo(pixels) + 0.5},
+        max_batch=max_batch,
+        delay=delay,
+        observe=lambda member, size, _: seen.append((member, size)),
+    )
+    jobs = []
+    for number, (member, count) in enumerate(counts):
+        values = [(number * 16 + tile) % 256 for tile in range(count)]
+        jobs.append((member, values, shared.submit(member, tiles(*values))))
+    for member, values, job in jobs:
+        logits = job.future.result(10)
+        assert logits.shape == (len(values), 1, 4, 4)
+        assert logits[:, 0, 0, 0].tolist() == [value + (0.5 if member == "b" else 0) for value in values]
+        assert job.seconds > 0
+    shared.stop()
+    assert max(size for _, size in seen) <= max_batch
+    for name in "ab":
+        assert sum(size for member, size in seen if member == name) == sum(n for member, n in counts if member == name)
+
+
+def test_tiles_of_several_requests_share_a_forward_pass(gate: Gate) -> None:
+    shared = batcher(gate)
+    first = shared.submit("a", tiles(1))
+    assert gate.entered.wait(10)
+    others = [shared.submit("a", tiles(2, 3)), shared.submit("a", tiles(4))]
+    gate.open.set()
+    for job in (first, *others):
+        job.future.result(10)
+    assert gate.batches == [[1], [2, 3, 4]]
+
+
+def test_a_small_picture_does_not_wait_for_the_end_of_a_large_one(gate: Gate) -> None:
+    shared = batcher(gate, max_batch=2)
+    large = shared.submit("a", tiles(*range(10)))
+    assert gate.entered.wait(10)
+    small = shared.submit("a", tiles(99))
+    gate.open.set()
+    small.future.result(10)
+    large.future.result(10)
+    assert [99 in batch for batch in gate.batches].index(True) <= 2
+
+
+def test_members_take_turns(gate: Gate) -> None:
+    order: list[str] = []
+    both = Batcher({"a": gate, "b": gate}, max_batch=1, delay=0, observe=lambda member, *_: order.append(member))
+    jobs = [both.submit(member, tiles(1, 1, 1)) for member in "ab"]
+    gate.open.set()
+    for job in jobs:
+        job.future.result(10)
+    both.stop()
+    assert order in (list("ababab"), list("bababa"), list("aababb"))  # the second may come after the first pass
+
+
+def test_an_incomplete_batch_waits_for_more_but_not_longer_than_told(gate: Gate) -> None:
+    gate.open.set()
+    patient = batcher(gate, delay=0.3)
+    jobs = [patient.submit("a", tiles(1))]
+    time.sleep(0.05)
+    jobs.append(patient.submit("a", tiles(2)))
+    for job in jobs:
+        job.future.result(10)
+    assert gate.batches == [[1, 2]]
+
+
+def test_a_full_batch_does_not_wait(gate: Gate) -> None:
+    gate.open.set()
+    patient = batcher(gate, max_batch=2, delay=30.0)
+    patient.submit("a", tiles(1, 2)).future.result(10)
+    assert gate.batches == [[1, 2]]
+
+
+def test_what_is_cancelled_is_not_run(gate: Gate) -> None:
+    shared = batcher(gate, max_batch=2)
+    first = shared.submit("a", tiles(1))
+    assert gate.entered.wait(10)
+    given_up, kept = shared.submit("a", tiles(2, 3, 4)), shared.submit("a", tiles(5))
+    assert shared.waiting == 4
+    assert given_up.future.cancel()
+    assert shared.waiting == 1
+    gate.open.set()
+    first.future.result(10)
+    kept.future.result(10)
+    assert gate.batches == [[1], [5]]
+
+
+def test_a_failure_concerns_the_requests_of_its_batch_and_no_others() -> None:
+    def fragile(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if (pixels == 13).any():
+            raise ValueError("unlucky")
+        return echo(pixels)
+
+    shared = batcher(fragile, max_batch=1)
+    bad, good = shared.submit("a", tiles(1, 13, 2)), shared.submit("a", tiles(3))
+    with pytest.raises(ValueError, match="unlucky"):
+        bad.future.result(10)
+    assert good.future.result(10)[0, 0, 0, 0] == 3
+    assert shared.submit("a", tiles(4)).future.result(10)[0, 0, 0, 0] == 4
+    assert shared.alive
+    assert shared.failures == 0  # counted one after another, and the last passes were fine
+
+
+def test_failures_one_after_another_are_counted() -> None:
+    def broken(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raise RuntimeError("CUDA error")
+
+    shared = batcher(broken)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="CUDA"):
+            shared.submit("a", tiles(1)).future.result(10)
+    assert shared.failures == 3
+
+
+def test_stopping_finishes_what_is_queued_and_takes_nothing_more(gate: Gate) -> None:
+    shared = batcher(gate, max_batch=1)
+    jobs = [shared.submit("a", tiles(value)) for value in (1, 2, 3)]
+    gate.open.set()
+    shared.stop()
+    assert [job.future.result(0)[0, 0, 0, 0] for job in jobs] == [1, 2, 3]
+    assert not shared.alive
+    with pytest.raises(RuntimeError, match="stopped"):
+        shared.submit("a", tiles(4))
+
+
+def test_the_backlog_is_the_waiting_tiles_times_their_mean_duration(gate: Gate) -> None:
+    def slow(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        time.sleep(0.02 * len(pixels))
+        return gate(pixels)
+
+    shared = batcher(slow, max_batch=2)
+    assert shared.backlog_seconds == 0
+    gate.open.set()
+    shared.submit("a", tiles(1, 2)).future.result(10)
+    gate.open.clear()
+    gate.entered.clear()
+    shared.submit("a", tiles(1))
+    assert gate.entered.wait(10)
+    shared.submit("a", tiles(*range(10)))
+    assert 10 * 0.02 <= shared.backlog_seconds < 10
