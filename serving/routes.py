@@ -130,7 +130,9 @@ async def _infer(service: Service, member: BundleMember | None, body: bytes) -> 
     def read() -> tuple[tensors.InferenceRequest, Any]:
         request = tensors.parse_request(body)
         tensors.wanted_outputs(request, metadata)
-        return request, tensors.to_array(request.inputs[0], metadata.inputs[0], 3 * service.settings.max_pixels)
+        array = tensors.to_array(request.inputs[0], metadata.inputs[0], 3 * service.settings.max_pixels)
+        request.inputs.clear()  # numbers as Python objects take many times the memory of the array
+        return request, array
 
     loop = asyncio.get_running_loop()
     request, array = await loop.run_in_executor(service.pool, read)

@@ -107,6 +107,7 @@ class Server(uvicorn.Server):
 
     def _give_up(self, error: VeriframeError) -> None:
         self._service.failure = error
+        self._service.drain()  # a loader that ends a moment later must not make it ready
         self.should_exit = True
 
     async def _drain(self, delay: float) -> None:
