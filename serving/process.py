@@ -51,6 +51,11 @@ class ServerProcess:
         return self._process.pid
 
     @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    @property
     def log(self) -> str:
         """What it has written so far."""
         return self._read().decode(errors="replace")

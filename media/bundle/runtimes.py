@@ -66,7 +66,10 @@ def _open_torchscript(bundle: VerifiedBundle, member: BundleMember, device: str,
     data = io.BytesIO(bundle.read(member.files["torchscript"]))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is deprecated", category=Warning)
-        network = torch.jit.load(data, map_location=device, _extra_files=extra)  # type: ignore[no-untyped-call]
+        try:
+            network = torch.jit.load(data, map_location=device, _extra_files=extra)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            raise _unopened(member.files["torchscript"].path, error) from error
     _require_member(bundle.document, member, extra[METADATA_KEY], member.files["torchscript"].path)
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -89,7 +92,10 @@ def _open_onnx(bundle: VerifiedBundle, member: BundleMember, device: str, thread
     if threads is not None:
         options.intra_op_num_threads = threads
     data = bundle.read(member.files["onnx"])
-    session = onnxruntime.InferenceSession(data, options, providers=[provider])
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=[provider])
+    except Exception as error:
+        raise _unopened(member.files["onnx"].path, error) from error
     metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
     _require_member(bundle.document, member, metadata, member.files["onnx"].path)
 
@@ -97,6 +103,11 @@ def _open_onnx(bundle: VerifiedBundle, member: BundleMember, device: str, thread
         return np.asarray(session.run(["logits"], {"pixels": pixels})[0], dtype=np.float32)
 
     return run
+
+
+def _unopened(path: str, error: Exception) -> MismatchError:
+    # The libraries raise anything from RuntimeError to classes of their own, and none of them names the file.
+    return MismatchError(f"{path} cannot be opened: {' '.join(str(error).split())}")
 
 
 def _require_member(document: Bundle, member: BundleMember, metadata: str | bytes, path: str) -> None:
