@@ -1,7 +1,8 @@
 """Still pictures and masks: from untrusted bytes to arrays, and back to bytes without loss.
 
 Pillow decodes, because it checks headers before it allocates, refuses incomplete files (OpenCV fills what is missing
-with grey) and knows 16-bit, palette, alpha and CMYK files; OpenCV only writes PNG, at which it is the faster.
+with grey) and knows 16-bit, palette, alpha and CMYK files; ``media.soundness`` listens to what it leaves out of JPEG
+files. OpenCV only writes PNG, at which it is the faster.
 
 Conventions:
     * A picture is as a viewer shows it: EXIF orientation applied, alpha composited on white.
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from media.errors import BadInputError
+from media.soundness import require_sound_jpeg
 
 MAX_PIXELS = 100_000_000
 # Pillow refuses more than twice its own limit whatever the caller allows.
@@ -215,10 +217,12 @@ def _too_large(size: str, max_pixels: int) -> BadInputError:
 
 
 def _require_complete(image: Image.Image, data: bytes) -> None:
-    """Refuse files that end early but would still decode to something."""
+    """Refuse files that end early, or lack a part in the middle, but would still decode to something."""
     if image.format in ("JPEG", "MPO"):
         # After the start of scan an end-of-image marker cannot be part of the coded data.
         complete = data.rfind(b"\xff\xd9") > _start_of_scan(data)
+        if complete:
+            require_sound_jpeg(data)
     elif image.format == "PNG":
         complete = _PNG_END in data
         if complete:

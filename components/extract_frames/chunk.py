@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.extract_frames.fetching import Fetcher
-from components.extract_frames.soundness import require_sound_jpeg
 from media.errors import BadInputError
 from media.files import write_text
 from media.grouping import fingerprint
@@ -121,8 +120,6 @@ class _Sample:
 def _read(entry: Entry, fetcher: Fetcher, settings: EntrySettings) -> _Sample:
     data = fetcher.get(entry.picture)
     picture = read_picture(data, max_pixels=settings.max_pixels)
-    if picture.compression.startswith("jpeg"):
-        require_sound_jpeg(data)
     mask = None
     if entry.mask is not None:
         mask = _read_mask(fetcher, entry.mask, picture, settings)
