@@ -12,6 +12,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from bench.bundles import write_tiny_bundle
+from media.bundle import Figures, Pointer, read_bundle
+from media.storage import open_store
 from serving.app import create_app
 from serving.process import ServerProcess
 from serving.service import Service
@@ -31,6 +33,31 @@ def make_picture(width: int = 70, height: int = 50, kind: str = "JPEG", seed: in
 def picture() -> Callable[..., bytes]:
     """Makes picture files: ``picture(width, height, "PNG", seed)``."""
     return make_picture
+
+
+def publish_release(root: str, bundle: Path) -> None:
+    """Put a bundle where the publish step puts releases, with the pointer to it."""
+    store = open_store(root)
+    verified = read_bundle(bundle)
+    folder = f"releases/tiny/{verified.document.version}"
+    for path in bundle.rglob("*"):
+        if path.is_file():
+            store.upload(path, f"{folder}/{path.relative_to(bundle).as_posix()}")
+    figures = Figures(f1=1.0, authentic_fpr=0.0, robustness=1.0)
+    pointer = Pointer(
+        name="tiny",
+        version=verified.document.version,
+        bundle_sha256=verified.sha256,
+        figures=figures,
+        evaluation_sha256="0" * 64,
+    )
+    store.write("releases/tiny/current.json", pointer.model_dump_json().encode())
+
+
+@pytest.fixture(scope="session")
+def publish() -> Callable[[str, Path], None]:
+    """Publishes the bundle of a folder: ``publish("s3://bucket", folder)``."""
+    return publish_release
 
 
 @pytest.fixture(scope="session")

@@ -1,31 +1,14 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from media.bundle import Figures, Pointer, read_bundle
+from media.bundle import read_bundle
 from media.errors import MismatchError, SettingsError, VeriframeError
-from media.storage import open_store
 from serving.source import fetch_bundle
 
-
-def publish(root: str, bundle: Path) -> None:
-    """Put a bundle where the publish step puts releases, with the pointer to it."""
-    store = open_store(root)
-    verified = read_bundle(bundle)
-    folder = f"releases/tiny/{verified.document.version}"
-    for path in bundle.rglob("*"):
-        if path.is_file():
-            store.upload(path, f"{folder}/{path.relative_to(bundle).as_posix()}")
-    figures = Figures(f1=1.0, authentic_fpr=0.0, robustness=1.0)
-    pointer = Pointer(
-        name="tiny",
-        version=verified.document.version,
-        bundle_sha256=verified.sha256,
-        figures=figures,
-        evaluation_sha256="0" * 64,
-    )
-    store.write("releases/tiny/current.json", pointer.model_dump_json().encode())
+Publish = Callable[[str, Path], None]
 
 
 def test_a_folder_is_verified_where_it_lies(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -35,7 +18,7 @@ def test_a_folder_is_verified_where_it_lies(tiny_bundle: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["path", "file", "s3"])
 def test_a_release_is_fetched_by_pointer_and_by_version(
-    kind: str, tiny_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, tiny_bundle: Path, tmp_path: Path, publish: Publish, request: pytest.FixtureRequest
 ) -> None:
     root = {"path": str(tmp_path / "store"), "file": f"file://{tmp_path}/store"}.get(kind)
     root = root or request.getfixturevalue("bucket")
@@ -45,7 +28,9 @@ def test_a_release_is_fetched_by_pointer_and_by_version(
     assert by_pointer.sha256 == by_version.sha256 == read_bundle(tiny_bundle).sha256
 
 
-def test_a_cache_that_holds_another_bundle_does_not_mix_with_it(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_cache_that_holds_another_bundle_does_not_mix_with_it(
+    tiny_bundle: Path, tmp_path: Path, publish: Publish
+) -> None:
     root = str(tmp_path / "store")
     publish(root, tiny_bundle)
     cache = tmp_path / "cache"
@@ -54,7 +39,7 @@ def test_a_cache_that_holds_another_bundle_does_not_mix_with_it(tiny_bundle: Pat
     assert fetch_bundle(f"{root}/releases/tiny/current.json", cache).document.version == "1"
 
 
-def test_a_pointer_to_an_altered_bundle_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_pointer_to_an_altered_bundle_is_refused(tiny_bundle: Path, tmp_path: Path, publish: Publish) -> None:
     root = tmp_path / "store"
     publish(str(root), tiny_bundle)
     stored = root / "releases" / "tiny" / "1" / "bundle.json"
