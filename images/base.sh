@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # Makes the base image where no registry can be reached: a minimal Debian bookworm with its python3.11.
-# Usage: images/base.sh NAME:TAG   (as root, for debootstrap; DOCKER names the client, MIRROR and SECURITY the archives)
+# Usage: images/base.sh NAME:TAG   (as root, for debootstrap; DOCKER names the client, MIRROR and SECURITY the archives;
+# without them, debootstrap's own mirror and the archive of security updates beside it)
 set -euo pipefail
 name=${1:?usage: images/base.sh NAME:TAG}
 docker=${DOCKER:-docker}
-mirror=${MIRROR:-http://deb.debian.org/debian}
-security=${SECURITY:-http://deb.debian.org/debian-security}
 suite=bookworm
 
 if ((EUID != 0)); then
@@ -20,11 +19,13 @@ fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 root=$folder/root
-debootstrap --variant=minbase --include=ca-certificates,python3 "$suite" "$root" "$mirror" >"$folder/log" 2>&1 || {
+debootstrap --variant=minbase --include=ca-certificates,python3 "$suite" "$root" ${MIRROR:+"$MIRROR"} >"$folder/log" 2>&1 || {
     tail -n 20 "$folder/log" >&2
     exit 1
 }
 
+mirror=$(sed -n "s/^deb \([^ ]*\) $suite main.*/\1/p" "$root/etc/apt/sources.list" | head -n 1)
+security=${SECURITY:-$mirror-security}
 cat >"$root/etc/apt/sources.list" <<SOURCES
 deb $mirror $suite main
 deb $mirror $suite-updates main
