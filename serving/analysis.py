@@ -26,7 +26,7 @@ from serving.metrics import ENSEMBLE, STAGES, Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Cut = tuple[list[NDArray[np.uint8]], TilePlan]
+Cuts = dict[InputSpec, tuple[list[NDArray[np.uint8]], TilePlan]]
 
 
 @dataclass
@@ -98,24 +98,23 @@ class Analyzer:
         stages = Stages()
         width, height = await self._in_thread(stages.timed, "decode", self._size, data)
         async with self._budget.hold(width * height):
-            rgb, digest = await self._in_thread(stages.timed, "decode", self._decode, data)
-            judged = await self._judge(rgb, stages)
-            return await self._in_thread(self._answer, digest, judged, with_mask, stages)
+            digest, cuts = await self._in_thread(self._open, data, stages)
+            jobs = await self._infer(cuts, stages)
+            return await self._in_thread(self._answer, digest, cuts, jobs, with_mask, stages)
 
     async def judge(self, rgb: NDArray[np.uint8]) -> BundleVerdict:
         """Judge decoded pixels uint8 [H, W, 3]."""
         async with self._budget.hold(rgb.shape[0] * rgb.shape[1]):
-            return await self._judge(rgb, Stages())
+            stages = Stages()
+            cuts = await self._in_thread(self._cut, rgb, stages)
+            jobs = await self._infer(cuts, stages)
+            return await self._in_thread(self._blend, cuts, jobs, stages)
 
     async def logits(self, member: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return a member's logits float32 [B, 1, S, S] for uint8 [B, C, S, S]."""
         return await asyncio.wrap_future(self._batcher.submit(member, list(pixels)).future)
 
-    async def _judge(self, rgb: NDArray[np.uint8], stages: Stages) -> BundleVerdict:
-        specs = list(dict.fromkeys(member.input for member in self.document.members))
-        cuts: dict[InputSpec, Cut] = {}
-        for spec in specs:
-            cuts[spec] = await self._in_thread(stages.timed, "preprocess", self._cut, rgb, spec)
+    async def _infer(self, cuts: Cuts, stages: Stages) -> dict[str, Job]:
         jobs = {m.name: self._batcher.submit(m.name, cuts[m.input][0]) for m in self.document.members}
         try:
             await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs.values()))
@@ -123,8 +122,7 @@ class Analyzer:
             for job in jobs.values():  # of a request that failed or was given up, nothing more is run
                 job.future.cancel()
         stages.seconds["inference"] = sum(job.seconds for job in jobs.values())
-        plans = {spec: plan for spec, (_, plan) in cuts.items()}
-        return await self._in_thread(stages.timed, "postprocess", self._blend, rgb.shape[:2], jobs, plans)
+        return jobs
 
     def _size(self, data: bytes) -> tuple[int, int]:
         try:
@@ -132,23 +130,31 @@ class Analyzer:
         except BadInputError as error:
             raise _bad_picture(error) from None
 
-    def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], str]:
+    # A request passes from thread to thread as seldom as can be: each time it waits for the interpreter's lock.
+
+    def _open(self, data: bytes, stages: Stages) -> tuple[str, Cuts]:
         try:
-            return decode_picture(data, max_pixels=self._max_pixels), hashlib.sha256(data).hexdigest()
+            rgb = stages.timed("decode", decode_picture, data, max_pixels=self._max_pixels)
+        except BadInputError as error:
+            raise _bad_picture(error) from None
+        return stages.timed("decode", _digest, data), self._cut(rgb, stages)
+
+    def _cut(self, rgb: NDArray[np.uint8], stages: Stages) -> Cuts:
+        try:
+            specs = dict.fromkeys(member.input for member in self.document.members)
+            return {spec: stages.timed("preprocess", tile_views, rgb, spec) for spec in specs}
         except BadInputError as error:
             raise _bad_picture(error) from None
 
-    def _cut(self, rgb: NDArray[np.uint8], spec: InputSpec) -> Cut:
-        try:
-            return tile_views(rgb, spec)
-        except BadInputError as error:
-            raise _bad_picture(error) from None
+    def _blend(self, cuts: Cuts, jobs: dict[str, Job], stages: Stages) -> BundleVerdict:
+        return stages.timed("postprocess", self._blend_members, cuts, jobs)
 
-    def _blend(self, shape: tuple[int, int], jobs: dict[str, Job], plans: dict[InputSpec, TilePlan]) -> BundleVerdict:
-        ensemble = Ensemble(self.document, shape)
+    def _blend_members(self, cuts: Cuts, jobs: dict[str, Job]) -> BundleVerdict:
+        _, plan = next(iter(cuts.values()))
+        ensemble = Ensemble(self.document, (plan.height, plan.width))
         for member in self.document.members:
             logits = jobs.pop(member.name).future.result()  # popped, so that each is freed once it is blended
-            ensemble.add(member, blend_logits(logits, plans[member.input], member.temperature))
+            ensemble.add(member, blend_logits(logits, cuts[member.input][1], member.temperature))
         judged = ensemble.verdict()
         self._observe(judged)
         return judged
@@ -160,7 +166,8 @@ class Analyzer:
             self._metrics.score.labels(opinion.name).observe(opinion.score)
         self._metrics.disagreement.observe(max(scores) - min(scores))
 
-    def _answer(self, digest: str, judged: BundleVerdict, with_mask: bool, stages: Stages) -> bytes:
+    def _answer(self, digest: str, cuts: Cuts, jobs: dict[str, Job], with_mask: bool, stages: Stages) -> bytes:
+        judged = self._blend(cuts, jobs, stages)
         height, width = judged.probability.shape
         fields = stages.timed("postprocess", judged.to_document)
         mask = stages.timed("postprocess", encode_png, judged.verdict.mask) if with_mask else None
@@ -178,6 +185,10 @@ class Analyzer:
 
     async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*args, **kwargs))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _bad_picture(error: BadInputError) -> RequestError:

@@ -34,15 +34,18 @@ class Job:
         self.taken = 0
         self._logits: NDArray[np.float32] | None = None
         self._done = 0
+        self._lock = threading.Lock()
 
     def put(self, start: int, logits: NDArray[np.float32], seconds: float) -> None:
-        """Store the logits of the tiles from ``start`` on; the last ones complete the future."""
-        if self._logits is None:
-            self._logits = np.empty((len(self.tiles), *logits.shape[1:]), dtype=np.float32)
-        self._logits[start : start + len(logits)] = logits
-        self._done += len(logits)
-        self.seconds += seconds
-        if self._done == len(self.tiles) and self.future.set_running_or_notify_cancel():
+        """Store the logits of the tiles from ``start`` on; those that complete them complete the future."""
+        with self._lock:
+            if self._logits is None:
+                self._logits = np.empty((len(self.tiles), *logits.shape[1:]), dtype=np.float32)
+            self._logits[start : start + len(logits)] = logits
+            self._done += len(logits)
+            self.seconds += seconds
+            complete = self._done == len(self.tiles)
+        if complete and self.future.set_running_or_notify_cancel():
             self.future.set_result(self._logits)
 
     def fail(self, error: Exception) -> None:
@@ -55,12 +58,13 @@ Batch = list[tuple[Job, int, int]]  # job, its first tile in this batch, how man
 
 
 class Batcher:
-    """One thread that runs the networks.
+    """The threads that run the networks.
 
     Args:
         run: by member name, from uint8 [B, C, S, S] to float32 logits [B, 1, S, S].
         max_batch: most tiles in one forward pass.
         delay: seconds an incomplete batch waits for more tiles.
+        passes: how many forward passes run at one time, a thread each.
         observe: called with member, tiles and seconds after every forward pass.
     """
 
@@ -70,6 +74,7 @@ class Batcher:
         *,
         max_batch: int,
         delay: float,
+        passes: int = 1,
         observe: Callable[[str, int, float], None] = lambda *_: None,
     ) -> None:
         self._run = run
@@ -82,13 +87,16 @@ class Batcher:
         self._stopping = False
         self._tile_seconds = 0.0
         self.failures = 0
-        self._thread = threading.Thread(target=self._loop, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"batcher-{number}", daemon=True) for number in range(passes)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still takes jobs."""
-        return self._thread.is_alive()
+        """Whether every thread still takes jobs."""
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def waiting(self) -> int:
@@ -99,7 +107,7 @@ class Batcher:
     @property
     def backlog_seconds(self) -> float:
         """How long what waits now will take, from the mean seconds a tile so far."""
-        return self.waiting * self._tile_seconds
+        return self.waiting * self._tile_seconds / len(self._threads)
 
     def submit(self, member: str, tiles: Sequence[NDArray[np.uint8]]) -> Job:
         """Queue a member's tiles, uint8 [C, S, S] of its size; at least one. A cancelled future skips what is left.
@@ -112,15 +120,16 @@ class Batcher:
             if self._stopping:
                 raise RuntimeError("the batcher has stopped")
             self._jobs[member].append(job)
-            self._changed.notify()
+            self._changed.notify_all()  # the one notified could be waiting for a full batch of another member
         return job
 
     def stop(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, then end the threads."""
         with self._changed:
             self._stopping = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _loop(self) -> None:
         while (chosen := self._choose()) is not None:
@@ -136,7 +145,7 @@ class Batcher:
                 self._changed.wait()
             if self._delay and not self._stopping:
                 deadline = time.monotonic() + self._delay
-                while self._count(member) < self._max_batch and (left := deadline - time.monotonic()) > 0:
+                while not self._is_full(member) and (left := deadline - time.monotonic()) > 0:
                     self._changed.wait(left)
             return member, self._take(self._jobs[member])
 
@@ -149,6 +158,15 @@ class Batcher:
 
     def _count(self, member: str) -> int:
         return sum(len(job.tiles) - job.taken for job in self._jobs[member] if not job.future.cancelled())
+
+    def _is_full(self, member: str) -> bool:
+        tiles = 0
+        for job in self._jobs[member]:
+            if not job.future.cancelled():
+                tiles += len(job.tiles) - job.taken
+            if tiles >= self._max_batch:  # asked at every submission, so the rest of a long queue is not looked at
+                return True
+        return False
 
     def _take(self, jobs: deque[Job]) -> Batch:
         batch: Batch = []
@@ -172,8 +190,8 @@ class Batcher:
             logits = self._run[member](pixels)
         except Exception as error:
             # Whatever the runtime raised concerns these requests; the next batch may be fine.
-            self.failures += 1
             with self._changed:
+                self.failures += 1
                 for job, _, _ in batch:
                     job.fail(error)
                     if job in self._jobs[member]:

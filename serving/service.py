@@ -93,12 +93,16 @@ class Service:
         settings = self.settings
         folder = Path(settings.cache) if settings.cache else Path(self._folder.name)
         bundle = fetch_bundle(settings.bundle, folder)
-        run = open_runtime(bundle, settings.runtime, device=settings.device, threads=settings.threads)
-        warm_up(bundle, run, settings.max_batch)
+        passes, threads = share_threads(settings)
+        # On a processor each tile of a larger batch takes as long, or longer: together they do not fit its caches.
+        max_batch = settings.max_batch or (1 if settings.device == "cpu" else 8)
+        run = open_runtime(bundle, settings.runtime, device=settings.device, threads=threads)
+        warm_up(bundle, run, max_batch)
         batcher = Batcher(
             run,
-            max_batch=settings.max_batch,
+            max_batch=max_batch,
             delay=settings.batch_delay_ms / 1000,
+            passes=passes,
             observe=lambda member, tiles, _: self.metrics.batch_size.labels(member).observe(tiles),
         )
         identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}
@@ -127,6 +131,16 @@ class Service:
             self._batcher.stop()
         self._pool.shutdown()
         self._folder.cleanup()
+
+
+def share_threads(settings: ServerSettings) -> tuple[int, int]:
+    """Return how many forward passes run at one time, and how many threads of the CPU each has.
+
+    Two passes keep busy what one leaves idle where its threads wait for one another.
+    """
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    passes = settings.passes or (min(2, threads) if settings.device == "cpu" else 1)
+    return passes, max(1, threads // passes)
 
 
 def warm_up(bundle: VerifiedBundle, run: dict[str, Run], max_batch: int) -> None:

@@ -21,11 +21,22 @@ class ServerSettings(Settings):
     )
     runtime: Literal["onnx", "torchscript"] = Field("onnx", description="what runs the networks")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:<n>")
-    threads: int | None = Field(None, ge=1, description="of a forward pass on the CPU; default: one a core")
+    threads: int | None = Field(None, ge=1, description="that run the networks on the CPU; default: one a core")
+    passes: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="forward passes at one time, which share the threads; default: 2 on the CPU, else 1",
+    )
     decoders: int = Field(2, ge=1, le=64, description="threads that decode pictures and build answers")
     host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104  (a container's only interface)
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    max_batch: int = Field(8, ge=1, le=1024, description="most tiles in one forward pass")
+    max_batch: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="most tiles in one forward pass; default: 1 on the CPU, where more only take longer, else 8",
+    )
     batch_delay_ms: float = Field(2.0, ge=0, le=1000, description="how long an incomplete batch waits for more tiles")
     queue: int = Field(64, ge=1, description="requests accepted at the same time; more are refused with 429")
     max_bytes: int = Field(32 * 2**20, ge=1024, description="of a request's body; more is refused with 413")

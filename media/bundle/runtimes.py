@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -81,6 +82,9 @@ def _open_torchscript(bundle: VerifiedBundle, member: BundleMember, device: str,
 
 
 def _open_onnx(bundle: VerifiedBundle, member: BundleMember, device: str, threads: int | None) -> Run:
+    # The official builds report what they run to their maker, and leave an identifier of the machine in the home
+    # folder, unless this is set before they are imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ModuleNotFoundError:

@@ -53,16 +53,18 @@ def batcher(run: Run, max_batch: int = 4, delay: float = 0.0) -> Batcher:
     counts=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9)), min_size=1, max_size=12),
     max_batch=st.integers(1, 5),
     delay=st.sampled_from([0.0, 0.001]),
+    passes=st.integers(1, 3),
 )
 @settings(max_examples=60, deadline=None)
 def test_every_tile_gets_its_own_logits_in_order_and_no_batch_is_too_large(
-    counts: list[tuple[str, int]], max_batch: int, delay: float
+    counts: list[tuple[str, int]], max_batch: int, delay: float, passes: int
 ) -> None:
     seen: list[tuple[str, int]] = []
     shared = Batcher(
         {"a": echo, "b": lambda pixels: echo(pixels) + 0.5},
         max_batch=max_batch,
         delay=delay,
+        passes=passes,
         observe=lambda member, size, _: seen.append((member, size)),
     )
     jobs = []
@@ -100,6 +102,19 @@ def test_a_small_picture_does_not_wait_for_the_end_of_a_large_one(gate: Gate) ->
     small.future.result(10)
     large.future.result(10)
     assert [99 in batch for batch in gate.batches].index(True) <= 2
+
+
+def test_as_many_forward_passes_as_told_run_at_one_time() -> None:
+    together = threading.Barrier(2)
+
+    def meet(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        together.wait(10)  # raises when no second pass comes
+        return echo(pixels)
+
+    double = Batcher({"a": meet}, max_batch=1, delay=0, passes=2)
+    assert double.submit("a", tiles(1, 2)).future.result(10)[:, 0, 0, 0].tolist() == [1, 2]
+    double.stop()
+    assert not double.alive
 
 
 def test_members_take_turns(gate: Gate) -> None:
