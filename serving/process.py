@@ -103,6 +103,11 @@ class ServerProcess:
         """Send SIGTERM."""
         self._process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Send SIGKILL and wait for the end."""
+        self._process.kill()
+        self._process.wait()
+
     def wait(self, seconds: float = 120.0) -> int:
         """Return the exit status, negative for a signal."""
         return self._process.wait(seconds)

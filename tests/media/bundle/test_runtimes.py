@@ -1,4 +1,5 @@
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,19 @@ def test_the_onnx_runtime_judges_where_torch_is_not_installed(exported: Path) ->
         [sys.executable, "-c", textwrap.dedent(program)], cwd=root, capture_output=True, text=True, timeout=120
     )
     assert (done.stdout, done.returncode) == ("fine\n", 0), done.stderr
+
+
+def test_onnx_runtime_reports_to_nobody(exported: Path, tmp_path: Path) -> None:
+    program = f"""
+        from pathlib import Path
+        from media.bundle import open_runtime, read_bundle
+        open_runtime(read_bundle(Path({str(exported)!r})), "onnx", threads=1)
+    """
+    root = Path(__file__).resolve().parents[3]
+    # Without what else keeps it quiet: CI does, for one.
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=root, env=environment, check=True, timeout=120)
+    assert not list(tmp_path.iterdir())  # telemetry begins with an identifier of the machine and of the session
 
 
 def test_metadata_in_a_torchscript_file_identifies_it_outside_its_bundle(exported: Path) -> None:
