@@ -23,6 +23,7 @@ from media.spec import InputSpec
 from models.inputs import Normalize
 from serving.process import ServerProcess
 
+WARM_UP, ROUNDS, GROWTH = 2, 4, 16 * 2**20
 WIDTH, DEPTH = 96, 4  # of the slow network: some thirty tiles a second on one core
 
 
@@ -59,7 +60,7 @@ class Wire:
             for number, piece in enumerate(pieces):
                 time.sleep(pause if number else 0)
                 self.socket.sendall(piece)
-        except ConnectionError:
+        except OSError:  # reset by the server, or closed by the test
             return False
         return True
 
@@ -77,12 +78,15 @@ class Wire:
         self._whole = 0
         return found
 
-    def ended(self) -> bool:
-        """Wait until the server closes the connection; False when it sends something instead."""
+    def rest(self) -> int:
+        """Wait until the server closes the connection, and return how many bytes came before that."""
+        count = 0
         try:
-            return self.socket.recv(1) == b""
+            while data := self.socket.recv(65536):
+                count += len(data)
         except ConnectionError:
-            return True
+            pass
+        return count
 
     def on_message_begin(self) -> None:
         self._replies.append(Reply())
@@ -235,3 +239,37 @@ def refusal() -> Callable[[ServerProcess], str]:
         return server.log
 
     return watch
+
+
+@pytest.fixture(scope="session")
+def target(tiny_bundle: Path) -> Iterator[Probe]:
+    """A probe of the server that all malformed requests go to; bodies have two seconds to arrive."""
+    with ServerProcess(tiny_bundle, threads=1, body_timeout=2) as server:
+        yield Probe(server)
+
+
+@pytest.fixture
+def unharmed(target: Probe, picture: Callable[..., bytes]) -> Iterator[None]:
+    """Checks after the test that the server lives, holds nothing of what was sent, and judges as before."""
+    data, descriptors = picture(), target.descriptors
+    yield
+    assert target.server.status is None, target.server.log
+    assert target.analyze(data).status == 200
+    assert target.until(lambda: target.metric("in_flight") == target.metric("queue_depth") == 0)
+    assert target.until(lambda: target.descriptors <= descriptors)
+    assert "Traceback" not in target.server.log
+
+
+@pytest.fixture
+def no_growth(target: Probe) -> Callable[[Callable[[], None]], None]:
+    """Checks that doing something over and over takes no more memory than doing it a few times."""
+
+    def check(act: Callable[[], None]) -> None:
+        for _ in range(WARM_UP):
+            act()
+        before = target.resident
+        for _ in range(ROUNDS):
+            act()
+        assert target.resident - before < GROWTH
+
+    return check
