@@ -35,7 +35,6 @@ class BuildSettings:
         network: of the build; ``host`` reaches what this machine reaches.
         ca_bundle: certificates for pip, or None.
         pip_configuration: a ``pip.conf`` (index, mirror, credentials), or None.
-        no_cache: build every layer anew.
     """
 
     base_image: str = BASE_IMAGE
@@ -43,7 +42,6 @@ class BuildSettings:
     network: str = "host"
     ca_bundle: Path | None = None
     pip_configuration: Path | None = None
-    no_cache: bool = False
 
     def __post_init__(self) -> None:
         for file in (self.ca_bundle, self.pip_configuration):
@@ -103,7 +101,7 @@ def build(image: str, source: Source, settings: BuildSettings) -> str:
     command += ["--build-arg", f"BASE_IMAGE={settings.base_image}", "--build-arg", f"GIT_SHA={source.revision}"]
     for secret, file in {"ca": settings.ca_bundle, "pip": settings.pip_configuration}.items():
         command += ["--secret", f"id={secret},src={file.resolve()}"] if file else []
-    _run([*command, *(["--no-cache"] if settings.no_cache else []), str(source.folder)])
+    _run([*command, str(source.folder)])
     return name
 
 
@@ -138,7 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--network", default="host", help="of the build (%(default)s)")
     parser.add_argument("--ca-bundle", type=Path, help="certificates for pip, as a build secret")
     parser.add_argument("--pip-config", type=Path, help="a pip.conf, as a build secret")
-    parser.add_argument("--no-cache", action="store_true", help="build every layer anew")
     parser.add_argument("--push", action="store_true", help="push what was built")
     return parser
 
@@ -153,7 +150,6 @@ def _dispatch(argv: Sequence[str] | None) -> None:
         network=arguments.network,
         ca_bundle=arguments.ca_bundle,
         pip_configuration=arguments.pip_config,
-        no_cache=arguments.no_cache,
     )
     if changed := _git("status", "--porcelain", "--", *CONTEXT).decode().splitlines():
         sys.stderr.write(f"warning: {len(changed)} uncommitted changes are not in the images\n")

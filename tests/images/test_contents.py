@@ -110,5 +110,5 @@ def test_the_two_images_with_torch_share_its_layer(engine: docker.DockerClient, 
     def shared(one: str, other: str) -> int:
         return sum(a == b for a, b in zip(layers[one], layers[other], strict=False))
 
-    # Of everything else they have only the base and the empty environment in common.
-    assert shared(TRAINER, SERVING) > shared(TRAINER, EXTRACTOR) == shared(SERVING, SERVING_CPU)
+    # With the images beside them they have at most the base and the empty environment in common.
+    assert shared(TRAINER, SERVING) > max(shared(TRAINER, EXTRACTOR), shared(SERVING, SERVING_CPU))

@@ -11,7 +11,7 @@ import docker
 import pytest
 
 from components.images import SERVING_CPU
-from images.build import BuildSettings, build, committed_source
+from images.build import PREFIX, BuildSettings, Source, build, committed_source
 from images.client import DockerError, docker_client
 
 pytestmark = pytest.mark.docker
@@ -27,7 +27,7 @@ def marker() -> str:
 
 @pytest.fixture
 def settings(marker: str, tmp_path: Path) -> BuildSettings:
-    """A whole new build, with this machine's certificates and pip configuration, both marked."""
+    """With this machine's certificates and pip configuration, both marked."""
     certificates = Path(os.environ.get("PIP_CERT") or certifi.where())
     given = os.environ.get("PIP_CONFIG_FILE")
     (tmp_path / "ca.pem").write_text(f"# {marker}\n{certificates.read_text()}")
@@ -36,15 +36,22 @@ def settings(marker: str, tmp_path: Path) -> BuildSettings:
         registry="test.invalid",
         ca_bundle=tmp_path / "ca.pem",
         pip_configuration=tmp_path / "pip.conf",
-        no_cache=True,
     )
 
 
 @pytest.fixture
-def built(engine: docker.DockerClient, settings: BuildSettings) -> Iterator[str]:
-    """The smallest image, built with the secrets."""
+def source() -> Iterator[Source]:
+    """The commit, with a lock that no build has installed yet."""
     with committed_source() as source:
-        name = build(SERVING_CPU, source, settings)
+        with (source.folder / f"requirements/{SERVING_CPU.removeprefix(PREFIX)}.txt").open("a") as lock:
+            lock.write(f"# {uuid.uuid4().hex}\n")
+        yield source
+
+
+@pytest.fixture
+def built(engine: docker.DockerClient, source: Source, settings: BuildSettings) -> Iterator[str]:
+    """The smallest image, built with the secrets."""
+    name = build(SERVING_CPU, source, settings)
     yield name
     engine.images.remove(name, force=True)
 
@@ -75,11 +82,11 @@ def test_secrets_are_in_no_layer_and_not_in_the_history(built: str, marker: str,
 
 
 def test_the_build_uses_the_pip_configuration_and_keeps_its_password(
-    engine: docker.DockerClient, settings: BuildSettings, marker: str
+    engine: docker.DockerClient, source: Source, settings: BuildSettings, marker: str
 ) -> None:
     assert settings.pip_configuration is not None
     nowhere = f"https://someone:{marker}@localhost:9/simple"
     settings.pip_configuration.write_text(f"[global]\nindex-url = {nowhere}\nretries = 0\n")
-    with committed_source() as source, pytest.raises(DockerError, match=r"someone:\*+@localhost") as failure:
+    with pytest.raises(DockerError, match=r"someone:\*+@localhost") as failure:
         build(SERVING_CPU, source, settings)
     assert marker not in str(failure.value)
