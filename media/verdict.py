@@ -1,7 +1,9 @@
 """From a map of probabilities to a verdict: the one place that says when a picture counts as forged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +12,8 @@ from pydantic import Field
 
 from media.errors import BadInputError
 from media.settings import Settings
+
+_BAND = 256  # rows that are summed at one time, which bounds the memory it takes
 
 
 class OperatingPoint(Settings):
@@ -135,6 +139,8 @@ def regions(probability: NDArray[np.float32], mask: NDArray[np.bool_], limit: in
         Sorted by area × score, descending.
     """
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if len(contours) > limit:
+        contours = _heaviest(contours, probability, mask, limit)
     found = []
     for contour in contours:
         left, top, width, height = cv2.boundingRect(contour)
@@ -146,4 +152,21 @@ def regions(probability: NDArray[np.float32], mask: NDArray[np.bool_], limit: in
         score = float(pixels.mean(dtype=np.float64))
         found.append(Region(_polygon(np.asarray(contour), box), score, pixels.size / mask.size, box))
     found.sort(key=lambda region: (-region.area_fraction * region.score, region.box))
-    return found[:limit]
+    return found
+
+
+def _heaviest(
+    contours: Sequence[NDArray[Any]], probability: NDArray[np.float32], mask: NDArray[np.bool_], limit: int
+) -> list[NDArray[Any]]:
+    """Return the contours of the regions with the greatest area × score.
+
+    A mask of noise has a region for every few pixels, which would take minutes if each were looked at by itself.
+    """
+    filled = cv2.drawContours(np.zeros(mask.shape, dtype=np.uint8), contours, -1, color=1, thickness=cv2.FILLED)
+    count, drawn = cv2.connectedComponents(filled, connectivity=8)
+    labels, sums = np.asarray(drawn), np.zeros(count)
+    for top in range(0, len(mask), _BAND):
+        band = np.s_[top : top + _BAND]
+        sums += np.bincount(labels[band][mask[band]], weights=probability[band][mask[band]], minlength=count)
+    x, y = np.array([contour[0, 0] for contour in contours]).T
+    return [contours[number] for number in np.argsort(-sums[labels[y, x]], kind="stable")[:limit]]

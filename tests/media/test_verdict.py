@@ -1,3 +1,5 @@
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -124,3 +126,23 @@ def test_a_round_region_is_outlined_closely_with_few_corners():
 
 def test_nothing_forged_has_no_regions():
     assert regions(np.zeros((20, 20), dtype=np.float32), np.zeros((20, 20), dtype=bool)) == []
+
+
+@given(maps, st.floats(0.1, 0.9), st.integers(1, 5))
+@settings(max_examples=300, deadline=None)
+def test_the_regions_up_to_a_limit_are_the_first_of_all(probability, threshold, limit):
+    mask = forged_mask(probability, threshold)
+    weights = [region.area_fraction * region.score for region in regions(probability, mask)]
+    assert weights == sorted(weights, reverse=True)
+    limited = [region.area_fraction * region.score for region in regions(probability, mask, limit)]
+    assert limited == pytest.approx(weights[:limit])
+
+
+def test_only_the_regions_that_are_returned_take_time():
+    probability = np.random.default_rng(0).random((800, 800), dtype=np.float32)
+    mask = forged_mask(probability, 0.7)
+    times = [time.perf_counter()]
+    for limit in (100, mask.size):
+        regions(probability, mask, limit)
+        times.append(time.perf_counter())
+    assert times[1] - times[0] < (times[2] - times[1]) / 3
