@@ -10,7 +10,7 @@ from pathlib import Path
 from media.errors import unknown_name
 from media.files import write_text
 
-NAMES = ("training", "reading", "latency", "extraction", "transfer")
+NAMES = ("training", "reading", "latency", "extraction", "transfer", "serving", "serving_peer", "serving_costs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

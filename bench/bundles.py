@@ -54,6 +54,7 @@ def write_bundle(
     weights: Sequence[float],
     temperatures: Sequence[float],
     formats: Sequence[Format] = ("torchscript", "onnx"),
+    threshold: float = 0.5,
 ) -> Path:
     """Export networks and describe them; the operating points are made up.
 
@@ -65,6 +66,7 @@ def write_bundle(
         weights: of the members, in order; they sum to 1.
         temperatures: of the members, in order.
         formats: which to write.
+        threshold: of the ensemble and of every member.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "card.md").write_text(f"# {name}\n")
@@ -85,7 +87,7 @@ def write_bundle(
                 input=spec,
                 weight=weights[number],
                 temperature=temperatures[number],
-                operating_point=OperatingPoint(threshold=0.5, min_area_fraction=0.0),
+                operating_point=OperatingPoint(threshold=threshold, min_area_fraction=0.0),
                 checkpoint_sha256=checkpoint,
                 files={kind: _describe(folder, member_path(member, kind)) for kind in formats},
             )
@@ -94,7 +96,7 @@ def write_bundle(
         name=name,
         version="1",
         labels=LABELS,
-        operating_point=OperatingPoint(threshold=0.5, min_area_fraction=0.01),
+        operating_point=OperatingPoint(threshold=threshold, min_area_fraction=0.01),
         extraction=ExtractionSpec(),
         members=tuple(members),
         card=_describe(folder, "card.md"),

@@ -6,6 +6,7 @@ nothing is left out.
 
 import asyncio
 import itertools
+import random
 import socket
 import time
 from collections import Counter
@@ -138,7 +139,15 @@ def closed_loop(
     return _run(run)
 
 
-def open_loop(url: str, requests: Sequence[bytes], rate: float, *, seconds: float, patience: float = 60.0) -> Load:
+def open_loop(
+    url: str,
+    requests: Sequence[bytes],
+    rate: float,
+    *,
+    seconds: float,
+    patience: float = 60.0,
+    chance: random.Random | None = None,
+) -> Load:
     """Send at a fixed rate, however slow the answers are.
 
     Args:
@@ -147,14 +156,18 @@ def open_loop(url: str, requests: Sequence[bytes], rate: float, *, seconds: floa
         rate: requests a second, evenly spaced.
         seconds: for how long; answers are waited for beyond that.
         patience: seconds to wait for an answer.
+        chance: spaces them as independent clients would (a Poisson process of the same mean rate) instead of evenly.
     """
     turns = itertools.cycle(requests)
+    count = int(rate * seconds)
+    gaps = [chance.expovariate(rate) if chance else 1 / rate for _ in range(count)]
+    moments = itertools.accumulate(gaps, initial=0.0)
 
     async def run() -> list[Outcome]:
         pool = _Pool(url, patience)
         start, tasks = time.monotonic(), []
-        for number in range(int(rate * seconds)):
-            due = start + number / rate
+        for moment in itertools.islice(moments, count):
+            due = start + moment
             if (wait := due - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
             tasks.append(asyncio.ensure_future(pool.exchange(next(turns), due)))

@@ -147,7 +147,7 @@ def warm_up(bundle: VerifiedBundle, run: dict[str, Run], max_batch: int) -> None
     """Run every network on a single tile and on a full batch, twice: TorchScript optimises in its second run."""
     for member in bundle.document.members:
         size = member.input.size
-        for tiles in (1, max_batch):
+        for tiles in sorted({1, max_batch}):
             pixels = np.zeros((tiles, member.input.channels, size, size), dtype=np.uint8)
             for _ in range(2):
                 run[member.name](pixels)

@@ -1,0 +1,166 @@
+"""The server against the runtime it runs: what HTTP, decoding, batching and building answers cost.
+
+Photographs of 500 × 350 px, one tile each, go to the real server as forms, and come back as the whole answer with its
+mask. The runtime is called directly in this process with as many forward passes at one time, threads and tiles a pass
+as the server has, on tiles cut before. Both run in turns; a ratio is the median over the rounds, so that what the
+machine does beside cancels out.
+"""
+
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.load import Load, closed_loop, open_loop, post_picture
+from bench.serving_bundles import photographs, write_realistic
+from media.bundle import Format, Run, VerifiedBundle, judge_picture, open_runtime, read_bundle
+from media.bundle.judging import stack_tiles, tile_views
+from media.pictures import decode_picture
+from serving.process import ServerProcess
+from serving.service import share_threads
+from serving.settings import ServerSettings
+
+CLIENTS = 64
+LARGE_BATCH = 8
+HALF_ROUNDS = 3
+HALF_SECONDS = 10.0  # a round
+SINGLE_CALLS = 5  # a round
+Item = dict[str, object]
+Batches = list[tuple[str, NDArray[np.uint8]]]  # member, uint8 [B, C, S, S]
+
+
+def measure() -> list[Item]:
+    """Measure throughput with one and two networks and with TorchScript, and how long a request takes at half of it."""
+    items: list[Item] = []
+    with TemporaryDirectory(prefix="bench-serving-") as temporary:
+        one = write_realistic(Path(temporary) / "one", 1, ("onnx", "torchscript"))
+        two = write_realistic(Path(temporary) / "two", 2, ("onnx",))
+        with ServerProcess(one) as server:
+            throughput, capacity = _throughput(server, one, "onnx", pictures=CLIENTS, rounds=4)
+            items += [*throughput, *_half_load(server, one, capacity / 2)]
+        with ServerProcess(two) as server:
+            items += _throughput(server, two, "onnx", pictures=CLIENTS // 2, rounds=3)[0]
+        with ServerProcess(one, runtime="torchscript") as server:
+            items += _throughput(server, one, "torchscript", pictures=CLIENTS // 2, rounds=3)[0]
+    return items
+
+
+def require_answers(load: Load) -> Load:
+    """Return ``load``, all of whose requests were answered with 200.
+
+    Raises:
+        RuntimeError: saying what became of them instead.
+    """
+    if set(load.counts) != {200}:
+        raise RuntimeError(f"not every request was answered: {dict(load.counts)}")
+    return load
+
+
+def requests_to(url: str, pictures: Sequence[bytes]) -> list[bytes]:
+    """Return a request for each picture."""
+    return [post_picture(f"{url}/v1/analyze", picture) for picture in pictures]
+
+
+def _throughput(
+    server: ServerProcess, folder: Path, kind: Format, *, pictures: int, rounds: int
+) -> tuple[list[Item], float]:
+    """Return the items, and the pictures a second that the server can judge."""
+    bundle = read_bundle(folder)
+    passes, threads = share_threads(ServerSettings.model_validate({"bundle": str(folder)}))
+    members = len(bundle.document.members)
+    alike = open_runtime(bundle, kind, threads=threads)
+    alone = open_runtime(bundle, kind, threads=threads * passes) if kind == "onnx" else None  # torch has one setting
+    requests = requests_to(server.url, photographs())
+    tiles = [tile for rgb in _decoded() for tile in tile_views(rgb, bundle.document.members[0].input)[0]]
+    singly, largely = _batches(bundle, tiles, pictures, 1), _batches(bundle, tiles, pictures, LARGE_BATCH)
+    ours, same, large = [], [], []
+    for turn in range(rounds + 1):
+        ours.append(require_answers(closed_loop(server.url, requests, CLIENTS, count=pictures)).rate() * members)
+        same.append(_direct(alike, singly, passes))
+        if alone is not None:
+            large.append(_direct(alone, largely, 1))
+        if turn == 0:  # warms both up
+            ours, same, large = [], [], []
+    cases = [(f"{passes} direct calls at one time, {threads} thread(s) and one tile each", same)]
+    if alone is not None:
+        cases.append((f"one direct call at a time, {threads * passes} thread(s) and {LARGE_BATCH} tiles", large))
+    items: list[Item] = [
+        {
+            "name": f"throughput of the server at {CLIENTS} clients, {kind}, {members} network(s)",
+            "value": statistics.median(ours),
+            "unit": "tiles/s",
+            "against": f"{against}, of the same runtime",
+            "ratio": statistics.median(mine / direct for mine, direct in zip(ours, rates, strict=True)),
+        }
+        for against, rates in cases
+    ]
+    return items, statistics.median(ours) / members
+
+
+def _half_load(server: ServerProcess, folder: Path, rate: float) -> list[Item]:
+    """Time requests at ``rate`` against judging decoded pixels in this process."""
+    bundle = read_bundle(folder)
+    passes, threads = share_threads(ServerSettings.model_validate({"bundle": str(folder)}))
+    runs = {count: open_runtime(bundle, "onnx", threads=count) for count in sorted({threads, threads * passes})}
+    requests, decoded = requests_to(server.url, photographs()), _decoded()
+    loads: dict[str, list[Load]] = {"evenly spaced": [], "Poisson": []}
+    single: dict[int, list[float]] = {count: [] for count in runs}
+    for turn in range(HALF_ROUNDS):
+        for arrivals in loads:
+            chance = random.Random(turn) if arrivals == "Poisson" else None
+            load = open_loop(server.url, requests, rate, seconds=HALF_SECONDS, chance=chance)
+            loads[arrivals].append(require_answers(load))
+        for count, run in runs.items():
+            single[count] += [_judging_seconds(rgb, bundle, run) for rgb in (decoded * 2)[: SINGLE_CALLS + 1]][1:]
+    items: list[Item] = []
+    for arrivals, parts in loads.items():
+        seconds = sorted(outcome.seconds for load in parts for outcome in load.outcomes)
+        slow = seconds[min(int(0.99 * len(seconds)), len(seconds) - 1)]
+        items += [
+            {
+                "name": f"99th percentile of a request at half of the capacity ({rate:.1f}/s, {arrivals})",
+                "value": slow,
+                "unit": "s",
+                "against": f"judging decoded pixels in process on {count} thread(s), median",
+                "ratio": slow / statistics.median(single[count]),
+            }
+            for count in single
+        ]
+    return items
+
+
+def _decoded() -> list[NDArray[np.uint8]]:
+    return [decode_picture(picture) for picture in photographs()]
+
+
+def _batches(bundle: VerifiedBundle, tiles: Sequence[NDArray[np.uint8]], count: int, size: int) -> Batches:
+    """Stack ``count`` tiles for every member, all of which take the same input."""
+    many = [tiles[number % len(tiles)] for number in range(count)]
+    stacked = [stack_tiles(many[start : start + size]) for start in range(0, count, size)]
+    return [(member.name, pixels) for pixels in stacked for member in bundle.document.members]
+
+
+def _direct(runs: dict[str, Run], batches: Batches, passes: int) -> float:
+    """Return the tiles a second of direct calls."""
+    with ThreadPoolExecutor(passes) as pool:
+        started = time.perf_counter()
+        list(pool.map(lambda one: runs[one[0]](one[1]), batches))
+        return sum(len(pixels) for _, pixels in batches) / (time.perf_counter() - started)
+
+
+def _judging_seconds(rgb: NDArray[np.uint8], bundle: VerifiedBundle, run: dict[str, Run]) -> float:
+    started = time.perf_counter()
+    judge_picture(rgb, bundle.document, run)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measure(), indent=2) + "\n")

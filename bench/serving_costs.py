@@ -1,0 +1,121 @@
+"""What the server costs beside its speed: the time until it is ready, and memory."""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from bench.bundles import TINY_SPECS, Tiny, write_bundle, write_tiny_bundle
+from bench.load import closed_loop
+from bench.serving import Item, requests_to, require_answers
+from bench.serving_bundles import SPEC, photographs, write_realistic
+from components.export.formats import Exported
+from models.inputs import Normalize
+from serving.process import ServerProcess
+
+STARTS = 5
+CLIENTS = 8
+FEW, MANY = 1_000, 10_000  # requests
+LARGE = (6000, 4000)  # px
+# What has to be done before anything can be judged, in a process of its own as the server is.
+LOAD = """
+import sys
+from pathlib import Path
+from media.bundle import open_runtime, read_bundle
+open_runtime(read_bundle(Path(sys.argv[1])), "onnx")
+"""
+
+
+def measure() -> list[Item]:
+    """Measure start, growth of memory over many requests, and memory of a large picture."""
+    with TemporaryDirectory(prefix="bench-serving-costs-") as temporary:
+        folder = Path(temporary)
+        return [
+            _start(write_realistic(folder / "realistic", 1, ("onnx",))),
+            _growth(write_tiny_bundle(folder / "tiny")),
+            _large_picture(_write_wide(folder / "wide")),
+        ]
+
+
+def _start(bundle: Path) -> Item:
+    ours, theirs = [], []
+    for _ in range(STARTS + 1):
+        started = time.perf_counter()
+        with ServerProcess(bundle):
+            ours.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", LOAD, str(bundle)], check=True)
+        theirs.append(time.perf_counter() - started)
+    return {
+        "name": "start of the server until it is ready, EfficientNet-Lite0",
+        "value": statistics.median(ours[1:]),  # the first reads everything from the disk
+        "unit": "s",
+        "against": "a process that imports the runtime, verifies the bundle and loads it",
+        "ratio": statistics.median(mine / other for mine, other in zip(ours[1:], theirs[1:], strict=True)),
+    }
+
+
+def _growth(bundle: Path) -> Item:
+    chance = np.random.default_rng(0)
+    sizes = chance.integers(24, 128, size=(32, 2)).tolist()
+    pictures = [picture for width, height in sizes for picture in photographs(width, height)]
+    with ServerProcess(bundle) as server:
+        requests = requests_to(server.url, pictures)
+        require_answers(closed_loop(server.url, requests, CLIENTS, count=FEW))
+        few = memory(server.pid, "VmRSS")
+        require_answers(closed_loop(server.url, requests, CLIENTS, count=MANY - FEW))
+        many = memory(server.pid, "VmRSS")
+    return {
+        "name": f"memory of the server after {MANY:,} requests",
+        "value": many / 2**20,
+        "unit": "MiB",
+        "against": f"after {FEW:,}",
+        "ratio": many / few,
+    }
+
+
+def _large_picture(bundle: Path) -> Item:
+    width, height = LARGE
+    with ServerProcess(bundle) as server:
+        requests = requests_to(server.url, photographs(width, height)[:1])
+        before = memory(server.pid, "VmRSS")
+        require_answers(closed_loop(server.url, requests, 1, count=1))
+        peak = memory(server.pid, "VmHWM")
+    pixels = width * height
+    return {
+        "name": f"memory of a picture of {pixels / 1e6:.0f} megapixels at its peak, two networks, one with ELA",
+        "value": (peak - before) / pixels,
+        "unit": "bytes/pixel",
+        "against": "its decoded pixels",
+        "ratio": (peak - before) / (3 * pixels),
+    }
+
+
+def memory(process: int, field: str) -> int:
+    """Return a figure of ``/proc/<process>/status`` in bytes."""
+    text = Path(f"/proc/{process}/status").read_text()
+    found = re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"the kernel does not say {field}")
+    return int(found.group(1)) * 1024
+
+
+def _write_wide(folder: Path) -> Path:
+    """Write the tiny bundle's networks for tiles of realistic size."""
+    specs = {
+        name: spec.model_copy(update={"size": SPEC.size, "overlap": SPEC.overlap}) for name, spec in TINY_SPECS.items()
+    }
+    networks = {
+        name: Exported(Normalize.from_spec(spec), Tiny(spec.channels, 0)).eval() for name, spec in specs.items()
+    }
+    return write_bundle(folder, "wide", networks, specs, weights=(0.5, 0.5), temperatures=(1.0, 1.0), formats=("onnx",))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measure(), indent=2) + "\n")
