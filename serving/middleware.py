@@ -1,5 +1,6 @@
 """Around every request: an identifier, and what is counted."""
 
+import random
 import re
 import time
 import uuid
@@ -50,5 +51,7 @@ class Observer:
 
 
 def _request_id(given: str) -> str:
-    """Keep a client's identifier if it is one that can stand in a header and a log."""
-    return given if re.fullmatch(r"[A-Za-z0-9._:-]{1,128}", given) else str(uuid.uuid4())
+    """Keep a client's identifier if it is one that can stand in a header and a log; otherwise make one."""
+    # uuid4 asks the system for chance and then waits for the interpreter's lock again; nobody must guess these.
+    made = uuid.UUID(int=random.getrandbits(128), version=4)
+    return given if re.fullmatch(r"[A-Za-z0-9._:-]{1,128}", given) else str(made)

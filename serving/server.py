@@ -39,6 +39,7 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # nothing here depends on where a client says it comes from
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 # What was accepted has this long; a request still being read may add its own time.
