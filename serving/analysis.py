@@ -26,7 +26,8 @@ from serving.metrics import ENSEMBLE, STAGES, Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Cuts = dict[InputSpec, tuple[list[NDArray[np.uint8]], TilePlan]]
+Tiles = dict[InputSpec, list[NDArray[np.uint8]]]
+Plans = dict[InputSpec, TilePlan]
 
 
 @dataclass
@@ -98,24 +99,25 @@ class Analyzer:
         stages = Stages()
         width, height = await self._in_thread(stages.timed, "decode", self._size, data)
         async with self._budget.hold(width * height):
-            digest, cuts = await self._in_thread(self._open, data, stages)
-            jobs = await self._infer(cuts, stages)
-            return await self._in_thread(self._answer, digest, cuts, jobs, with_mask, stages)
+            digest, tiles, plans = await self._in_thread(self._open, data, stages)
+            jobs = await self._infer(tiles, stages)
+            return await self._in_thread(self._answer, digest, plans, jobs, with_mask, stages)
 
     async def judge(self, rgb: NDArray[np.uint8]) -> BundleVerdict:
         """Judge decoded pixels uint8 [H, W, 3]."""
         async with self._budget.hold(rgb.shape[0] * rgb.shape[1]):
             stages = Stages()
-            cuts = await self._in_thread(self._cut, rgb, stages)
-            jobs = await self._infer(cuts, stages)
-            return await self._in_thread(self._blend, cuts, jobs, stages)
+            tiles, plans = await self._in_thread(self._cut, rgb, stages)
+            jobs = await self._infer(tiles, stages)
+            return await self._in_thread(self._blend, plans, jobs, stages)
 
     async def logits(self, member: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return a member's logits float32 [B, 1, S, S] for uint8 [B, C, S, S]."""
         return await asyncio.wrap_future(self._batcher.submit(member, list(pixels)).future)
 
-    async def _infer(self, cuts: Cuts, stages: Stages) -> dict[str, Job]:
-        jobs = {m.name: self._batcher.submit(m.name, cuts[m.input][0]) for m in self.document.members}
+    async def _infer(self, tiles: Tiles, stages: Stages) -> dict[str, Job]:
+        jobs = {m.name: self._batcher.submit(m.name, tiles[m.input]) for m in self.document.members}
+        tiles.clear()  # each job holds its own until they are done; the picture is freed with the last
         try:
             await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs.values()))
         finally:
@@ -132,29 +134,32 @@ class Analyzer:
 
     # A request passes from thread to thread as seldom as can be: each time it waits for the interpreter's lock.
 
-    def _open(self, data: bytes, stages: Stages) -> tuple[str, Cuts]:
+    def _open(self, data: bytes, stages: Stages) -> tuple[str, Tiles, Plans]:
         try:
             rgb = stages.timed("decode", decode_picture, data, max_pixels=self._max_pixels)
         except BadInputError as error:
             raise _bad_picture(error) from None
-        return stages.timed("decode", _digest, data), self._cut(rgb, stages)
+        return stages.timed("decode", _digest, data), *self._cut(rgb, stages)
 
-    def _cut(self, rgb: NDArray[np.uint8], stages: Stages) -> Cuts:
+    def _cut(self, rgb: NDArray[np.uint8], stages: Stages) -> tuple[Tiles, Plans]:
+        tiles: Tiles = {}
+        plans: Plans = {}
         try:
-            specs = dict.fromkeys(member.input for member in self.document.members)
-            return {spec: stages.timed("preprocess", tile_views, rgb, spec) for spec in specs}
+            for spec in dict.fromkeys(member.input for member in self.document.members):
+                tiles[spec], plans[spec] = stages.timed("preprocess", tile_views, rgb, spec)
         except BadInputError as error:
             raise _bad_picture(error) from None
+        return tiles, plans
 
-    def _blend(self, cuts: Cuts, jobs: dict[str, Job], stages: Stages) -> BundleVerdict:
-        return stages.timed("postprocess", self._blend_members, cuts, jobs)
+    def _blend(self, plans: Plans, jobs: dict[str, Job], stages: Stages) -> BundleVerdict:
+        return stages.timed("postprocess", self._blend_members, plans, jobs)
 
-    def _blend_members(self, cuts: Cuts, jobs: dict[str, Job]) -> BundleVerdict:
-        _, plan = next(iter(cuts.values()))
+    def _blend_members(self, plans: Plans, jobs: dict[str, Job]) -> BundleVerdict:
+        plan = next(iter(plans.values()))
         ensemble = Ensemble(self.document, (plan.height, plan.width))
         for member in self.document.members:
             logits = jobs.pop(member.name).future.result()  # popped, so that each is freed once it is blended
-            ensemble.add(member, blend_logits(logits, cuts[member.input][1], member.temperature))
+            ensemble.add(member, blend_logits(logits, plans[member.input], member.temperature))
         judged = ensemble.verdict()
         self._observe(judged)
         return judged
@@ -166,8 +171,8 @@ class Analyzer:
             self._metrics.score.labels(opinion.name).observe(opinion.score)
         self._metrics.disagreement.observe(max(scores) - min(scores))
 
-    def _answer(self, digest: str, cuts: Cuts, jobs: dict[str, Job], with_mask: bool, stages: Stages) -> bytes:
-        judged = self._blend(cuts, jobs, stages)
+    def _answer(self, digest: str, plans: Plans, jobs: dict[str, Job], with_mask: bool, stages: Stages) -> bytes:
+        judged = self._blend(plans, jobs, stages)
         height, width = judged.probability.shape
         fields = stages.timed("postprocess", judged.to_document)
         mask = stages.timed("postprocess", encode_png, judged.verdict.mask) if with_mask else None

@@ -28,7 +28,7 @@ class Job:
     """
 
     def __init__(self, tiles: Sequence[NDArray[np.uint8]]) -> None:
-        self.tiles = tiles
+        self.tiles: Sequence[NDArray[np.uint8]] = tiles
         self.future: Future[NDArray[np.float32]] = Future()
         self.seconds = 0.0
         self.taken = 0
@@ -45,6 +45,8 @@ class Job:
             self._done += len(logits)
             self.seconds += seconds
             complete = self._done == len(self.tiles)
+            if complete:
+                self.tiles = ()  # views of a picture, which need not wait for its answer
         if complete and self.future.set_running_or_notify_cancel():
             self.future.set_result(self._logits)
 

@@ -80,10 +80,14 @@ def stack_tiles(views: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 def blend_logits(logits: NDArray[np.float32], plan: TilePlan, temperature: float) -> NDArray[np.float32]:
     """Return a member's probability [H, W], 0..1, from its logits [N, 1, S, S]."""
+    # 1 / (1 + exp(-logit / temperature)), in one array: of a large picture each further one is hundreds of megabytes.
+    probability = np.divide(logits[:, 0], np.float32(-temperature))
     with np.errstate(over="ignore"):  # exp overflows to infinity for a very negative logit, and 1 / (1 + inf) is right
-        probability = 1 / (1 + np.exp(-logits[:, 0] / np.float32(temperature)))
-    # Blending weights add up to 1 but for rounding.
-    return np.clip(tiles.blend(probability, plan), 0, 1)
+        np.exp(probability, out=probability)
+    probability += 1
+    np.divide(1, probability, out=probability)
+    blended = tiles.blend(probability, plan)
+    return np.clip(blended, 0, 1, out=blended)  # the blending weights add up to 1 but for rounding
 
 
 class Ensemble:
