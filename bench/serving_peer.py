@@ -20,7 +20,7 @@ from serving.process import ServerProcess
 
 ROUNDS = 3
 HALF_SECONDS = 10.0  # a round
-THUMBNAIL = (48, 32)  # px, of what the light bundle judges
+THUMBNAIL = (32, 32)  # px, one tile of the light bundle
 
 
 def measure() -> list[Item]:
