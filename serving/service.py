@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from media.bundle import Run, VerifiedBundle, open_runtime
-from media.errors import VeriframeError
+from media.bundle import BUNDLE_FILE, Run, VerifiedBundle, open_runtime
+from media.errors import MismatchError, VeriframeError
 from serving.analysis import Analyzer
 from serving.batcher import Batcher
 from serving.errors import RequestError
@@ -93,6 +93,11 @@ class Service:
         settings = self.settings
         folder = Path(settings.cache) if settings.cache else Path(self._folder.name)
         bundle = fetch_bundle(settings.bundle, folder)
+        if settings.bundle_sha256 not in (None, bundle.sha256):
+            raise MismatchError(
+                f"{settings.bundle}: {BUNDLE_FILE} has sha256 {bundle.sha256}, bundle_sha256 asks for "
+                f"{settings.bundle_sha256}"
+            )
         passes, threads = share_threads(settings)
         # On a processor each tile of a larger batch takes as long, or longer: together they do not fit its caches.
         max_batch = settings.max_batch or (1 if settings.device == "cpu" else 8)

@@ -19,6 +19,9 @@ class ServerSettings(Settings):
         min_length=1,
         description="folder with bundle.json, or URI of …/releases/<name>/current.json or …/releases/<name>/<version>",
     )
+    bundle_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="digest that bundle.json must have; default: any"
+    )
     runtime: Literal["onnx", "torchscript"] = Field("onnx", description="what runs the networks")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:<n>")
     threads: int | None = Field(None, ge=1, description="that run the networks on the CPU; default: one a core")

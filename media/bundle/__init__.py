@@ -13,6 +13,7 @@ from media.bundle.document import (
     BundleMember,
     Format,
     member_path,
+    seal,
 )
 from media.bundle.judging import BundleVerdict, MemberOpinion, judge_picture
 from media.bundle.reading import VerifiedBundle, read_bundle
@@ -39,4 +40,5 @@ __all__ = [
     "open_runtime",
     "read_bundle",
     "read_pointer",
+    "seal",
 ]

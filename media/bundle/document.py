@@ -1,8 +1,10 @@
 """The schema of ``bundle.json``: everything a server must know to judge a picture, and the hash of every file."""
 
+import hashlib
 import json
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -12,6 +14,7 @@ from media.verdict import OperatingPoint
 
 BUNDLE_FILE = "bundle.json"
 CARD_FILE = "card.md"
+SEAL = "content_sha256"  # the key of bundle.json that holds the digest of all others
 
 Format = Literal["torchscript", "onnx"]
 FORMAT_FILES: dict[Format, str] = {"torchscript": "model.ts", "onnx": "model.onnx"}
@@ -114,8 +117,20 @@ class Bundle(Settings):
 
     def to_document(self) -> bytes:
         """Return the bytes of ``bundle.json``; the bundle's SHA-256 is that of these bytes."""
-        text = json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False)
-        return (text + "\n").encode()
+        return seal(self.model_dump(mode="json"))
+
+
+def seal(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes of ``bundle.json``: its content as canonical JSON, with the content's own SHA-256 in it.
+
+    The seal tells a damaged file by itself; it is no proof of who wrote it, which the release pointer's digest is.
+    """
+    digest = hashlib.sha256(_canonical(content)).hexdigest()
+    return _canonical({**content, SEAL: digest})
+
+
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def member_path(name: str, kind: Format) -> str:

@@ -4,8 +4,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from media.bundle.document import BUNDLE_FILE, Bundle, BundleFile
+from media.bundle.document import BUNDLE_FILE, SEAL, Bundle, BundleFile, seal
 from media.errors import MismatchError, SettingsError
 from media.files import CHUNK
 from media.settings import S, validate
@@ -32,18 +33,40 @@ class VerifiedBundle:
 
 
 def parse_document(model: type[S], data: bytes, origin: str) -> S:
-    """Read the JSON of a ``bundle.json`` or of a release pointer.
+    """Read the JSON of a release pointer.
 
     Raises:
+        SettingsError: when it is no JSON, or does not say what it must.
+    """
+    return validate(model, _parse_object(data, origin), origin)
+
+
+def parse_bundle(data: bytes, origin: str) -> Bundle:
+    """Read the JSON of a ``bundle.json``.
+
+    Raises:
+        MismatchError: when a byte of it is not as it was written.
         SettingsError: when it is no JSON, or does not say what it must; a path that leaves the bundle is named.
     """
+    content = _parse_object(data, origin)
+    content.pop(SEAL, None)
+    try:
+        intact = seal(content) == data
+    except ValueError:  # NaN, which JSON does not have
+        intact = False
+    if not intact:
+        raise MismatchError(f"{origin} was altered or damaged: its content is not what its {SEAL} says; get it again")
+    return validate(Bundle, content, origin)
+
+
+def _parse_object(data: bytes, origin: str) -> dict[str, Any]:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{origin} is not readable as JSON: {error}") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{origin}: expected an object, got {type(content).__name__}")
-    return validate(model, content, origin)
+    return content
 
 
 def read_bundle(source: Path | Store) -> VerifiedBundle:
@@ -56,7 +79,7 @@ def read_bundle(source: Path | Store) -> VerifiedBundle:
 
     Raises:
         SettingsError: when ``bundle.json`` is not valid.
-        MismatchError: when a file is missing or altered; names the file.
+        MismatchError: when a file, ``bundle.json`` among them, is missing or altered; names the file.
         StorageError: when the source cannot be read.
     """
     store = open_store(str(source)) if isinstance(source, Path) else source
@@ -65,7 +88,7 @@ def read_bundle(source: Path | Store) -> VerifiedBundle:
         data = store.read(BUNDLE_FILE)
     except NotFoundError:
         raise MismatchError(f"{store.uri} is no bundle: it has no {BUNDLE_FILE}") from None
-    document = parse_document(Bundle, data, origin)
+    document = parse_bundle(data, origin)
     for file in document.all_files():
         verify_file(store, file)
     return VerifiedBundle(document, hashlib.sha256(data).hexdigest(), store)

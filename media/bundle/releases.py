@@ -7,8 +7,8 @@ which version to serve. Readers start at the pointer, so a version that is still
 import hashlib
 from pathlib import Path
 
-from media.bundle.document import BUNDLE_FILE, Bundle, Name, Sha256
-from media.bundle.reading import VerifiedBundle, parse_document, read_bundle
+from media.bundle.document import BUNDLE_FILE, Name, Sha256
+from media.bundle.reading import VerifiedBundle, parse_bundle, parse_document, read_bundle
 from media.errors import MismatchError
 from media.files import sha256_file, write_bytes
 from media.settings import Settings
@@ -94,7 +94,7 @@ def fetch_release(root: str, name: str, folder: Path, *, version: str | None = N
     store = open_store(release_uri(root, name, version))
     document = _bundle_document(store, expected)
     write_bytes(folder / BUNDLE_FILE, document)
-    for file in parse_document(Bundle, document, f"{store.uri}/{BUNDLE_FILE}").all_files():
+    for file in parse_bundle(document, f"{store.uri}/{BUNDLE_FILE}").all_files():
         present = folder / file.path
         if not present.is_file() or sha256_file(present) != file.sha256:
             store.download(file.path, present)

@@ -10,6 +10,7 @@ import pytest
 
 from media.bundle import BundleVerdict, judge_picture, open_runtime, read_bundle
 from media.pictures import decode_mask_png, decode_picture
+from media.verdict import OperatingPoint
 from serving.documents import Analysis
 from serving.errors import RequestError
 from serving.service import Service
@@ -67,14 +68,15 @@ def test_the_mask_is_left_out_when_it_is_not_wanted(service: Service, picture: C
 def test_an_authentic_picture_has_an_empty_mask_and_no_regions(
     make_service: Callable[..., Service], tiny_bundle: Path, tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:
-    document = json.loads((tiny_bundle / "bundle.json").read_text())
-    document["operating_point"] = {"threshold": 1.0, "min_area_fraction": 0.5}
+    document = read_bundle(tiny_bundle).document.model_copy(
+        update={"operating_point": OperatingPoint(threshold=1.0, min_area_fraction=0.5)}
+    )
     for path in tiny_bundle.rglob("*"):
         if path.is_file():
             target = tmp_path / path.relative_to(tiny_bundle)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    (tmp_path / "bundle.json").write_text(json.dumps(document))
+    (tmp_path / "bundle.json").write_bytes(document.to_document())
     said = analyze(make_service(bundle=str(tmp_path)), picture(64, 48))
     assert said.verdict == "authentic"
     assert said.regions == []

@@ -9,7 +9,8 @@ import pytest
 
 from bench.bundles import tiny_networks, write_tiny_bundle
 from components.export.formats import Exported
-from media.bundle import BUNDLE_FILE
+from media.bundle import BUNDLE_FILE, seal
+from media.bundle.document import SEAL
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +33,13 @@ def bundle(exported: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def rewrite() -> Callable[[Path, Callable[[dict[str, Any]], None]], None]:
-    """Change what a bundle's document says."""
+    """Change what a bundle's document says, under a seal that fits."""
     import json
 
     def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
         document = json.loads((folder / BUNDLE_FILE).read_bytes())
+        del document[SEAL]
         edit(document)
-        (folder / BUNDLE_FILE).write_text(json.dumps(document))
+        (folder / BUNDLE_FILE).write_bytes(seal(document))
 
     return change

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from media.bundle import BUNDLE_FILE, read_bundle
+from media.bundle.reading import parse_bundle
 from media.errors import MismatchError, SettingsError, StorageError
 from media.files import sha256_file
 from media.storage import open_store
@@ -147,6 +148,15 @@ def test_a_document_that_is_no_object_is_refused(bundle: Path, content: bytes) -
     (bundle / BUNDLE_FILE).write_bytes(content)
     with pytest.raises(SettingsError, match=r"bundle\.json"):
         read_bundle(bundle)
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_document_with_any_byte_altered_is_refused(exported: Path, data: st.DataObject) -> None:
+    content = bytearray((exported / BUNDLE_FILE).read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises((MismatchError, SettingsError), match=r"bundle\.json"):
+        parse_bundle(bytes(content), "bundle.json")
 
 
 def test_no_byte_of_torchscript_is_loaded_while_reading(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

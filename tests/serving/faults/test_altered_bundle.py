@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from media.bundle import BUNDLE_FILE
+from media.bundle import BUNDLE_FILE, seal
+from media.bundle.document import SEAL
 from media.errors import MismatchError, VeriframeError
 from serving.process import ServerProcess
 from serving.service import Service
@@ -33,8 +34,9 @@ def load(bundle: Path, make_service: Callable[..., Service]) -> Callable[..., Se
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     document = json.loads((folder / BUNDLE_FILE).read_bytes())
+    del document[SEAL]
     change(document)
-    (folder / BUNDLE_FILE).write_text(json.dumps(document))
+    (folder / BUNDLE_FILE).write_bytes(seal(document))
 
 
 def replace(folder: Path, member: int, kind: str, data: bytes) -> None:
@@ -48,14 +50,33 @@ def replace(folder: Path, member: int, kind: str, data: bytes) -> None:
     edit(folder, agree)
 
 
-@pytest.mark.parametrize("name", ["members/colour/model.onnx", "members/ela/model.ts", "card.md"])
-def test_a_file_altered_by_one_byte_is_refused_by_name(bundle: Path, start: Start, refusal: Refusal, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("members/colour/model.onnx", "is not the file that bundle.json describes"),
+        ("members/ela/model.ts", "is not the file that bundle.json describes"),
+        ("card.md", "is not the file that bundle.json describes"),
+        (BUNDLE_FILE, "was altered or damaged"),
+    ],
+)
+def test_a_file_altered_by_one_byte_is_refused_by_name(
+    bundle: Path, start: Start, refusal: Refusal, name: str, says: str
+) -> None:
     data = bytearray((bundle / name).read_bytes())
-    data[len(data) // 2] ^= 1
+    # Of the document a digit of a threshold, which is as good a threshold afterwards.
+    place = data.index(b'"threshold": 0.5') + 15 if name == BUNDLE_FILE else len(data) // 2
+    data[place] ^= 1
     (bundle / name).write_bytes(data)
     # Whichever runtime is asked for, all files are verified: the bundle is what was judged, or it is not.
     log = refusal(start(bundle, runtime="onnx"))
-    assert f"{name} is not the file that {BUNDLE_FILE} describes" in log
+    assert f"{name} {says}" in log
+
+
+def test_a_bundle_other_than_the_one_asked_for_is_refused(bundle: Path, start: Start, refusal: Refusal) -> None:
+    edit(bundle, lambda document: document["operating_point"].update(threshold=0.9))
+    log = refusal(start(bundle, bundle_sha256="0" * 64))
+    assert f"{BUNDLE_FILE} has sha256" in log
+    assert "bundle_sha256" in log
 
 
 def test_a_hash_in_the_document_altered_by_one_byte_is_refused_by_name(
