@@ -67,6 +67,8 @@ class Batcher:
         max_batch: most tiles in one forward pass.
         delay: seconds an incomplete batch waits for more tiles.
         passes: how many forward passes run at one time, a thread each.
+        alone: like ``run``, with the threads of all passes: for a batch beside which nothing runs or waits, so that
+            the only request there is does not leave processors idle. None where ``run`` has them all.
         observe: called with member, tiles and seconds after every forward pass.
     """
 
@@ -77,9 +79,12 @@ class Batcher:
         max_batch: int,
         delay: float,
         passes: int = 1,
+        alone: Mapping[str, Run] | None = None,
         observe: Callable[[str, int, float], None] = lambda *_: None,
     ) -> None:
         self._run = run
+        self._alone = alone or run
+        self._running = 0
         self._max_batch = max_batch
         self._delay = delay
         self._observe = observe
@@ -112,18 +117,26 @@ class Batcher:
         return self.waiting * self._tile_seconds / len(self._threads)
 
     def submit(self, member: str, tiles: Sequence[NDArray[np.uint8]]) -> Job:
-        """Queue a member's tiles, uint8 [C, S, S] of its size; at least one. A cancelled future skips what is left.
+        """Queue a member's tiles, as ``submit_all``."""
+        return self.submit_all({member: tiles})[member]
+
+    def submit_all(self, tiles: Mapping[str, Sequence[NDArray[np.uint8]]]) -> dict[str, Job]:
+        """Queue tiles for several members at the same moment. Cancelling a job's future skips what is left of it.
+
+        Args:
+            tiles: by member name, uint8 [C, S, S] of the member's size; at least one for each.
 
         Raises:
             RuntimeError: after ``stop``.
         """
-        job = Job(tiles)
+        jobs = {member: Job(parts) for member, parts in tiles.items()}
         with self._changed:
             if self._stopping:
                 raise RuntimeError("the batcher has stopped")
-            self._jobs[member].append(job)
+            for member, job in jobs.items():
+                self._jobs[member].append(job)
             self._changed.notify_all()  # the one notified could be waiting for a full batch of another member
-        return job
+        return jobs
 
     def stop(self) -> None:
         """Finish what is queued, then end the threads."""
@@ -135,11 +148,13 @@ class Batcher:
 
     def _loop(self) -> None:
         while (chosen := self._choose()) is not None:
-            member, batch = chosen
+            member, batch, run = chosen
             if batch:
-                self._forward(member, batch)
+                self._forward(member, batch, run)
+                with self._changed:
+                    self._running -= 1
 
-    def _choose(self) -> tuple[str, Batch] | None:
+    def _choose(self) -> tuple[str, Batch, Run] | None:
         with self._changed:
             while (member := self._next_member()) is None:
                 if self._stopping:
@@ -149,7 +164,10 @@ class Batcher:
                 deadline = time.monotonic() + self._delay
                 while not self._is_full(member) and (left := deadline - time.monotonic()) > 0:
                     self._changed.wait(left)
-            return member, self._take(self._jobs[member])
+            batch = self._take(self._jobs[member])
+            runs = self._run if self._running or any(self._jobs.values()) else self._alone
+            self._running += bool(batch)
+            return member, batch, runs[member]
 
     def _next_member(self) -> str | None:
         for _ in range(len(self._turns)):
@@ -185,11 +203,11 @@ class Batcher:
                 jobs.append(job)  # only when the batch is full: the job cannot come up twice in it
         return batch
 
-    def _forward(self, member: str, batch: Batch) -> None:
+    def _forward(self, member: str, batch: Batch, run: Run) -> None:
         started = time.perf_counter()
         try:
             pixels = stack_tiles([tile for job, start, count in batch for tile in job.tiles[start : start + count]])
-            logits = self._run[member](pixels)
+            logits = run(pixels)
         except Exception as error:
             # Whatever the runtime raised concerns these requests; the next batch may be fine.
             with self._changed:

@@ -103,11 +103,16 @@ class Service:
         max_batch = settings.max_batch or (1 if settings.device == "cpu" else 8)
         run = open_runtime(bundle, settings.runtime, device=settings.device, threads=threads)
         warm_up(bundle, run, max_batch)
+        alone = None
+        if passes > 1 and settings.runtime == "onnx":  # torch has one number of threads for all
+            alone = open_runtime(bundle, settings.runtime, device=settings.device, threads=passes * threads)
+            warm_up(bundle, alone, max_batch)
         batcher = Batcher(
             run,
             max_batch=max_batch,
             delay=settings.batch_delay_ms / 1000,
             passes=passes,
+            alone=alone,
             observe=lambda member, tiles, _: self.metrics.batch_size.labels(member).observe(tiles),
         )
         identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}

@@ -213,3 +213,55 @@ def test_the_backlog_is_the_waiting_tiles_times_their_mean_duration(gate: Gate) 
     assert gate.entered.wait(10)
     shared.submit("a", tiles(*range(10)))
     assert 10 * 0.02 <= shared.backlog_seconds < 10
+
+
+def test_a_request_that_is_alone_gets_all_threads_and_one_in_company_does_not(gate: Gate) -> None:
+    used: list[str] = []
+
+    def narrow(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        used.append("narrow")
+        return gate(pixels)
+
+    def wide(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        used.append("wide")
+        return gate(pixels)
+
+    shared = Batcher({"a": narrow}, max_batch=1, delay=0, passes=2, alone={"a": wide})
+    first = shared.submit("a", tiles(1))
+    assert gate.entered.wait(10)
+    second = shared.submit("a", tiles(2))  # beside the first
+    while shared.waiting:
+        time.sleep(0.001)
+    gate.open.set()
+    for job in (first, second):
+        job.future.result(10)
+    assert used == ["wide", "narrow"]
+    shared.submit("a", tiles(3, 4)).future.result(10)  # a large picture is company to itself
+    assert used[2:] in (["narrow", "narrow"], ["narrow", "wide"])
+    shared.stop()
+
+
+def test_members_that_are_asked_at_the_same_moment_are_not_alone(gate: Gate) -> None:
+    used: list[str] = []
+
+    def named(name: str) -> Run:
+        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            used.append(name)
+            return gate(pixels)
+
+        return run
+
+    both = Batcher(
+        {"a": named("narrow"), "b": named("narrow")},
+        max_batch=1,
+        delay=0,
+        passes=2,
+        alone={"a": named("wide"), "b": named("wide")},
+    )
+    jobs = both.submit_all({"a": tiles(1), "b": tiles(2)})
+    assert gate.entered.wait(10)
+    gate.open.set()
+    for job in jobs.values():
+        job.future.result(10)
+    assert used[0] == "narrow"
+    both.stop()

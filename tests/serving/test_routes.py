@@ -104,7 +104,8 @@ def test_a_failure_of_the_runtime_is_500_and_asks_for_a_restart_when_it_stays(
     batcher = service._batcher
     assert batcher is not None
     whole = batcher._run
-    monkeypatch.setattr(batcher, "_run", dict.fromkeys(whole, broken))
+    for name in ("_run", "_alone"):
+        monkeypatch.setattr(batcher, name, dict.fromkeys(whole, broken))
     for _ in range(3):
         answer = client.post("/v1/analyze", files={"file": picture()})
         assert answer.status_code == 500
@@ -112,7 +113,8 @@ def test_a_failure_of_the_runtime_is_500_and_asks_for_a_restart_when_it_stays(
         assert "CUDA" not in answer.text  # what the log has is not for strangers
     assert client.get("/v2/health/live").status_code == 503
     assert client.get("/v2/health/ready").status_code == 503
-    monkeypatch.setattr(batcher, "_run", whole)
+    for name in ("_run", "_alone"):
+        monkeypatch.setattr(batcher, name, whole)
     assert client.post("/v1/analyze", files={"file": picture()}).status_code == 200
     assert client.get("/v2/health/live").status_code == 200
 
