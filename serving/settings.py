@@ -47,7 +47,9 @@ class ServerSettings(Settings):
         256 * 2**20, ge=1024, description="of all bodies held at one time; more is refused with 429"
     )
     max_pixels: int = Field(40_000_000, ge=1, le=178_956_970, description="of a picture; more is refused with 422")
-    open_pixels: int = Field(80_000_000, ge=1, description="of all pictures decoded at one time; others wait")
+    open_pixels: int = Field(
+        80_000_000, ge=1, description="of all pictures decoded at one time, at about 26 bytes each; others wait"
+    )
     timeout: float = Field(30.0, gt=0, description="seconds from a complete request to its answer, else 504")
     body_timeout: float = Field(30.0, gt=0, description="seconds for a request's body to arrive, else 408")
     drain_delay: float = Field(
