@@ -103,6 +103,18 @@ def retrying(call: Callable[[], T], attempts: Attempts) -> T:
             attempts.failed(error)
 
 
+def whole(answer: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return an answer about an object that has length, etag and what else is named.
+
+    Raises:
+        ConnectionError: when one is missing: where a connection breaks inside a header, the HTTP client takes what has
+            come for all of it.
+    """
+    if missing := {"ContentLength", "ETag", *names} - answer.keys():
+        raise ConnectionError(f"the answer broke off before its {', '.join(sorted(missing))}")
+    return answer
+
+
 def _response(error: Exception) -> tuple[str, int, str] | None:
     response: Any = getattr(error, "response", None)
     if not isinstance(response, dict):

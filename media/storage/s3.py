@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from media.files import CHUNK
 from media.storage.base import NotFoundError, ObjectInfo, PreconditionFailedError, check_key
-from media.storage.faults import Attempts, RetryPolicy, explain, retrying
+from media.storage.faults import Attempts, RetryPolicy, explain, retrying, whole
 from media.storage.ranges import RangeStream
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class S3Store:
         """See ``Store.head``."""
         target = self.target(key)
         try:
-            answer = self.call("look at", key, lambda: self.client.head_object(**target))
+            answer = self.call("look at", key, lambda: whole(self.client.head_object(**target), "LastModified"))
         except NotFoundError:
             self._require_bucket()
             return None
@@ -159,7 +159,7 @@ class S3Store:
                 arguments["Range"] = f"bytes={first}-" if last is None else f"bytes={first}-{last - 1}"
             if version:
                 arguments["IfMatch"] = version
-            return cast(dict[str, Any], self.client.get_object(**arguments))
+            return whole(cast(dict[str, Any], self.client.get_object(**arguments)))
 
         return RangeStream(get, self.attempts(key, "read", cancelled), start, stop, etag)
 

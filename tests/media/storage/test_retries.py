@@ -52,7 +52,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = self.script.answers.pop(0)
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
-            self.send_header(name, value)
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body[: answer.cut])
@@ -125,6 +126,24 @@ def test_every_further_attempt_is_logged(script: Script, store: S3Store, caplog:
     store.read("key")
     assert "cannot read s3://bucket/prefix/key yet" in caplog.text
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("missing", ["Content-Length", "ETag", "Last-Modified"])
+def test_an_answer_whose_header_broke_off_is_asked_for_again(script: Script, store: S3Store, missing: str) -> None:
+    headers = {"Content-Length": "7", "ETag": '"1"', "Last-Modified": "Fri, 20 Nov 2026 11:00:00 GMT"}
+    whole = Answer(200, b"1234567", headers)
+    broken = Answer(200, b"1234567", {name: value for name, value in headers.items() if name != missing})
+    broken.headers |= {"Content-Length": ""} if missing == "Content-Length" else {}
+    script.answers += [broken, whole]
+    found = store.head("key")
+    assert found is not None
+    assert (found.size, found.etag) == (7, "1")
+    assert len(script.requests) == 2
+    if missing != "Last-Modified":
+        broken.headers["Connection"] = "close"  # nothing says where the body ends
+        broken.cut = 3
+        script.answers += [broken, whole]
+        assert store.read("key") == b"1234567"
 
 
 def test_reading_goes_on_where_the_connection_broke(script: Script, store: S3Store) -> None:
