@@ -151,7 +151,7 @@ class Trainer:
                 batch = self._to_device(batch)
                 with self.processes.accumulating(self.model, last=number == len(group)):
                     with self.precision.autocast():
-                        output = self.model(self.parts.normalize(batch["image"]))
+                        output = self.model(self.parts.normalize(batch["image"]), *_lengths(batch))
                         terms = self.parts.criterion(output, batch)
                     self.precision.scaler.scale(terms["loss"] / len(group)).backward()
                 for name, value in terms.items():
@@ -283,3 +283,8 @@ class Trainer:
         for line in self.log.lines:
             self.monitor.update(line["val"])
         randomness.restore(checkpoint.random_states[rank])
+
+
+def _lengths(batch: Batch) -> tuple[Tensor, ...]:
+    """Return the lengths of a batch's clips as a further argument of the network; none for single pictures."""
+    return (batch["lengths"],) if "lengths" in batch else ()

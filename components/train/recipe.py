@@ -165,7 +165,7 @@ class TrainRecipe(Settings):
     def _check_family(self) -> None:
         try:
             family = get_family(self.family)
-            validate(family.settings, self.model, "model")
+            family.check_input(validate(family.settings, self.model, "model"), self.input)
             validate(family.loss_settings, self.loss, "loss")
         except SettingsError as error:
             raise ValueError(str(error)) from None

@@ -1,0 +1,48 @@
+"""From the scores of frames and clips to the score of a medium: the same arithmetic in evaluation, export and serving.
+
+A face is a track: the crops of one person through one medium, in the order of time. A network of single pictures says
+a logit for each frame; a network of clips says one for each clip besides. A probability is
+``sigmoid(logit / temperature)``.
+
+* Of a member, a track's probability is the mean over its clips, or over its frames where the member has no clips.
+* Of the ensemble, it is the weighted mean of its members' probabilities.
+* A medium's probability is that of its most suspicious track: one forged face makes a forged medium.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+
+
+def clip_slices(count: int, length: int) -> list[slice]:
+    """Cut ``count`` frames into consecutive clips of ``length``; the last may be shorter, and no frame is left out."""
+    return [slice(start, min(start + length, count)) for start in range(0, count, length)]
+
+
+def probability(logits: NDArray[np.floating], temperature: float) -> Scores:
+    """Return sigmoid(logits / temperature) as float64, of any shape."""
+    with np.errstate(over="ignore"):  # exp overflows to infinity for a very negative logit, and 1 / (1 + inf) is right
+        return np.asarray(1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64) / temperature)))
+
+
+def track_probability(frames: Scores, clips: Scores | None) -> float:
+    """Return a member's probability of one track from those of its frames and, for a member with clips, its clips."""
+    return float(np.mean(frames if clips is None else clips))
+
+
+def weighted(values: Mapping[str, Scores | float], weights: Mapping[str, float]) -> Scores:
+    """Return the weighted mean of members' probabilities by name; the weights are those of the same names."""
+    total = sum(weights[name] for name in values)
+    return np.asarray(sum(weights[name] * np.asarray(value) for name, value in values.items()) / total)
+
+
+def medium_probability(tracks: Sequence[float]) -> float:
+    """Return a medium's probability from those of its tracks.
+
+    Raises:
+        ValueError: when there is no track: a medium without a face has no probability.
+    """
+    return max(tracks)
