@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class Exported(nn.Module):
 
     Shape:
         - Input: [B, C, S, S] uint8.
-        - Output: [B, 1, S, S] float32 logits.
+        - Output: float32, that of ``network``: logits [B, 1, S, S] of regions, or the outputs of ``FaceParts.frames``.
     """
 
     def __init__(self, normalise: nn.Module, network: nn.Module) -> None:
@@ -35,10 +35,9 @@ class Exported(nn.Module):
         self.normalise = normalise
         self.network = network
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return the logits of ``pixels``."""
-        logits: Tensor = self.network(self.normalise(pixels))
-        return logits
+    def forward(self, pixels: Tensor) -> Any:
+        """Return what the network says of ``pixels``."""
+        return self.network(self.normalise(pixels))
 
 
 @contextmanager
@@ -57,7 +56,12 @@ def example_pixels(channels: int, size: int) -> Tensor:
     return torch.full((EXAMPLE_BATCH, channels, size, size), 127, dtype=torch.uint8)
 
 
-def write_torchscript(network: Exported, pixels: Tensor, path: Path, metadata: str) -> None:
+def example_clips(frames: int, width: int) -> tuple[Tensor, Tensor]:
+    """Return vectors float32 [2, T, D] and lengths int64 [2] to trace a clip network with."""
+    return torch.zeros(EXAMPLE_BATCH, frames, width), torch.full((EXAMPLE_BATCH,), frames, dtype=torch.int64)
+
+
+def write_torchscript(network: nn.Module, examples: Tensor | tuple[Tensor, ...], path: Path, metadata: str) -> None:
     """Write a traced, frozen network.
 
     The bytes are the same whenever the same networks are exported in the same order by a fresh process: TorchScript
@@ -65,7 +69,7 @@ def write_torchscript(network: Exported, pixels: Tensor, path: Path, metadata: s
 
     Args:
         network: in evaluation mode, on the CPU.
-        pixels: uint8 [B, C, S, S] to trace with.
+        examples: its input or inputs, such as pixels uint8 [B, C, S, S], to trace with.
         path: where to.
         metadata: JSON that goes into the archive as an extra file.
 
@@ -76,7 +80,7 @@ def write_torchscript(network: Exported, pixels: Tensor, path: Path, metadata: s
     try:
         with _without_deprecation(), torch.no_grad():
             # The parity gate checks more than trace's own check would.
-            traced: Any = torch.jit.trace(network, pixels, check_trace=False)  # type: ignore[no-untyped-call]
+            traced: Any = torch.jit.trace(network, examples, check_trace=False)  # type: ignore[no-untyped-call]
             frozen = torch.jit.freeze(traced)
             torch.jit.save(frozen, archive, _extra_files={METADATA_KEY: metadata})
     except (RuntimeError, TypeError) as error:
@@ -84,34 +88,48 @@ def write_torchscript(network: Exported, pixels: Tensor, path: Path, metadata: s
     write_bytes(path, archive.getvalue())
 
 
-def write_onnx(network: Exported, pixels: Tensor, path: Path, metadata: str, opset: int) -> None:
-    """Write one ONNX file with a free batch size: input ``pixels``, output ``logits``.
+def write_onnx(
+    network: nn.Module,
+    examples: Tensor | tuple[Tensor, ...],
+    path: Path,
+    metadata: str,
+    opset: int,
+    *,
+    inputs: Sequence[str] = ("pixels",),
+    outputs: Sequence[str] = ("logits",),
+) -> None:
+    """Write one ONNX file with a free batch size.
 
     Names of source files and stack traces that the exporter leaves in the graph are removed: they differ between
     machines and serve nobody who runs the file.
 
     Args:
         network: in evaluation mode, on the CPU.
-        pixels: uint8 [B, C, S, S] to export with, B ≥ 2.
+        examples: its input or inputs, such as pixels uint8 [B, C, S, S], to export with, B ≥ 2.
         path: where to.
         metadata: JSON that goes into the file's properties.
         opset: version of the operators.
+        inputs: what the inputs are called, which is what ``forward`` calls them.
+        outputs: what the outputs are called.
 
     Raises:
         ExportError: when the network uses what ONNX cannot say.
     """
     batch = torch.export.Dim("batch", min=1)
     try:
-        program = torch.onnx.export(
-            network,
-            (pixels,),
-            input_names=["pixels"],
-            output_names=["logits"],
-            opset_version=opset,
-            dynamic_shapes={"pixels": {0: batch}},
-            dynamo=True,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            # Of two inputs that share a batch, the second has nothing left to name.
+            warnings.filterwarnings("ignore", message="# The axis name: batch will not be used", category=UserWarning)
+            program = torch.onnx.export(
+                network,
+                examples if isinstance(examples, tuple) else (examples,),
+                input_names=list(inputs),
+                output_names=list(outputs),
+                opset_version=opset,
+                dynamic_shapes={name: {0: batch} for name in inputs},
+                dynamo=True,
+                verbose=False,
+            )
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:
         raise ExportError(f"{path.parent.name} cannot be written as ONNX: {error}") from error
     if program is None:
