@@ -1,6 +1,5 @@
 """The sample index: a small folder that says what a data set holds and where in the shards its pixels lie."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from media.errors import BadInputError, MismatchError
 from media.files import atomic_write, sha256_file, write_text
+from media.samples import sample_id as sample_id
 from media.spec import PreprocessingSpec, read_spec
 
 INDEX_FILE = "index.parquet"
@@ -51,11 +51,6 @@ SCHEMA = pa.schema(
         pa.field("mask_size", pa.int64()),
     ]
 )
-
-
-def sample_id(media_id: str, frame: int = 0, track: int = -1) -> str:
-    """Return the 24-hex-digit id of a sample: a function of medium, frame and track alone, safe in any file name."""
-    return hashlib.sha256(f"{media_id}\n{frame}\n{track}".encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True)

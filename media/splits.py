@@ -28,13 +28,15 @@ class SplitSettings(Settings):
 
     ``fractions`` leaves a split out by not naming it. ``file`` is a CSV or JSON file of name and split (see
     ``media.official_splits``). ``all`` is for a set that serves one purpose, such as an external test set, which may
-    lack a class.
+    lack a class. Where neither is given and the data set brings splits of its own, these count unless ``official`` is
+    false; what they do not name is divided among the other splits by ``fractions``.
     """
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     fractions: dict[SplitName, float] = Field(default={"train": 0.8, "val": 0.1, "test": 0.1})
     file: str | None = None
     all: SplitName | None = None
+    official: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> "SplitSettings":
@@ -86,6 +88,47 @@ def assign_by_fractions(
     _fill_empty(chosen, per_class, order, len(active))
     _require_classes(chosen, per_class, [SPLITS[number] for number in active])
     return np.array(active, np.int8)[chosen[group_of]]
+
+
+def assign_beside_official(
+    groups: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    labels: NDArray[np.int8],
+    forged_fractions: NDArray[np.float64],
+    official: NDArray[np.int8],
+    settings: SplitSettings,
+) -> NDArray[np.int8]:
+    """Keep the splits that a data set brings, and divide what they do not name among the other splits.
+
+    A group that an official split holds a part of is not divided: the rest of it is left out, or a network would be
+    trained on people it is judged on.
+
+    Args:
+        groups: as for ``assign_by_fractions``, and so are ``keys``, ``labels``, ``forged_fractions`` and ``settings``.
+        keys: see there.
+        labels: see there.
+        forged_fractions: see there.
+        official: position in ``media.index.SPLITS``; -1 where the data set has none for a sample.
+        settings: see there.
+
+    Returns:
+        int8 per sample: position in ``media.index.SPLITS``, -1 where it is left out.
+
+    Raises:
+        SplitError: when a split would have no sample of some class.
+    """
+    splits = official.copy()
+    free = (official < 0) & ~np.isin(groups, np.unique(groups[official >= 0]))
+    named = {SPLITS[number] for number in np.unique(official[official >= 0])}
+    shares = {name: share for name, share in settings.fractions.items() if name not in named and share > 0}
+    if free.any() and shares:
+        total = sum(shares.values())
+        rest = settings.model_copy(update={"fractions": {name: share / total for name, share in shares.items()}})
+        numbers = np.flatnonzero(free)
+        _, first, inverse = np.unique(groups[free], return_index=True, return_inverse=True)
+        own = first[inverse].astype(np.int64)  # groups are numbered by samples, here by those of the rest
+        splits[free] = assign_by_fractions(own, keys[numbers], labels[numbers], forged_fractions[numbers], rest)
+    return splits
 
 
 def _greedy(counts: NDArray[np.int64], order: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:

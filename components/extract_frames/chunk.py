@@ -1,6 +1,6 @@
 """The work on one chunk of consecutive entries, in a worker process: pictures in, a tar fragment and rows out.
 
-What it writes depends on the chunk's job alone. It imports neither pyarrow nor pydantic, to keep workers small.
+What it writes depends on the chunk's job alone. It does not import pyarrow, to keep workers small.
 """
 
 import base64
@@ -19,8 +19,9 @@ from components.extract_frames.fetching import Fetcher
 from media.errors import BadInputError
 from media.files import write_text
 from media.grouping import fingerprint
-from media.layouts.base import AUTHENTIC, FORGED, Blob, Entry, Rejection
+from media.layouts.base import Blob, Entry, Rejection
 from media.pictures import Picture, decode_mask, encode_png, read_picture
+from media.samples import sample_id
 from media.shards import FragmentWriter
 from media.storage import Store
 
@@ -37,6 +38,7 @@ class EntrySettings:
     max_pixels: int
     mirrored: bool
     store: str
+    labels: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Job:
         folder: where they are written.
         settings: how.
         dataset: name of the data set.
-        entries: each with its sample id.
+        entries: what to extract.
         crashed: positions of the entries that killed a worker, with what happened; they are rejected untouched.
     """
 
@@ -56,7 +58,7 @@ class Job:
     folder: Path
     settings: EntrySettings
     dataset: str
-    entries: tuple[tuple[str, Entry], ...]
+    entries: tuple[Entry, ...]
     crashed: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -83,24 +85,24 @@ def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> No
     """
     lines: list[str] = []
     previews = {0: PREVIEWS, 1: PREVIEWS}
-    blobs = (blob for _, entry in job.entries for blob in (entry.picture, entry.mask) if blob is not None)
+    blobs = (blob for entry in job.entries for blob in (entry.file, entry.mask) if blob is not None)
     with (
         Fetcher(store, blobs, job.settings.max_bytes) as fetcher,
         FragmentWriter(fragment_path(job.folder, job.name)) as writer,
     ):
-        for position, (sample_id, entry) in enumerate(job.entries):
+        for position, entry in enumerate(job.entries):
             starting(position)
             try:
                 if position in job.crashed:
                     raise BadInputError("crashed", job.crashed[position])
                 sample = _read(entry, fetcher, job.settings)
             except BadInputError as error:
-                rejection = Rejection(entry.picture.key, error.reason, error.detail)
+                rejection = Rejection(entry.file.key, error.reason, error.detail)
                 lines.append(json.dumps({"rejected": json.loads(rejection.to_json())}))
                 continue
-            row = _store(writer, sample_id, entry, sample, job)
+            row = _store(writer, entry, sample, job)
             line: dict[str, Any] = {"row": row, "fingerprints": sample.fingerprints, "links": _links(entry, sample)}
-            line["picture"] = entry.picture.key
+            line |= {"file": entry.file.key, "split": entry.split}
             if previews[sample.label]:
                 previews[sample.label] -= 1
                 line["preview"] = base64.b64encode(_preview(sample)).decode("ascii")
@@ -118,17 +120,18 @@ class _Sample:
 
 
 def _read(entry: Entry, fetcher: Fetcher, settings: EntrySettings) -> _Sample:
-    data = fetcher.get(entry.picture)
+    data = fetcher.get(entry.file)
     picture = read_picture(data, max_pixels=settings.max_pixels)
     mask = None
     if entry.mask is not None:
         mask = _read_mask(fetcher, entry.mask, picture, settings)
-    forged = mask is not None and bool(mask.any())
-    if entry.label == 1 and not forged:
+    marked = mask is not None and bool(mask.any())
+    if entry.label == 1 and mask is not None and not marked:
         raise BadInputError("mask-blank", "the picture is forged, but its mask marks nothing")
     views = [picture.rgb, np.ascontiguousarray(picture.rgb[:, ::-1])] if settings.mirrored else [picture.rgb]
     prints = [(found.difference, found.frequency) for view in views if (found := fingerprint(view))]
-    return _Sample(data, picture, mask if forged else None, int(forged), prints)
+    label = int(marked) if entry.label is None else entry.label
+    return _Sample(data, picture, mask if marked else None, label, prints)
 
 
 def _read_mask(fetcher: Fetcher, blob: Blob, picture: Picture, settings: EntrySettings) -> NDArray[np.bool_]:
@@ -141,37 +144,45 @@ def _read_mask(fetcher: Fetcher, blob: Blob, picture: Picture, settings: EntrySe
         raise BadInputError(reason, f"{blob.key}: {error.detail}") from error
 
 
-def _store(writer: FragmentWriter, sample_id: str, entry: Entry, sample: _Sample, job: Job) -> dict[str, Any]:
-    picture = sample.picture
+def _store(writer: FragmentWriter, entry: Entry, sample: _Sample, job: Job) -> dict[str, Any]:
+    picture, labels = sample.picture, job.settings.labels
+    media_id = f"{job.dataset}/{entry.medium or entry.name}"
+    track = 0 if entry.medium else -1  # frames of a clip follow one face; a picture follows none
+    name = sample_id(media_id, entry.frame, track)
     if job.settings.store == "original":
-        offset, size = writer.add(f"{sample_id}.{picture.extension}", sample.data)
+        offset, size = writer.add(f"{name}.{picture.extension}", sample.data)
     else:
-        offset, size = writer.add(f"{sample_id}.png", encode_png(picture.rgb))
+        offset, size = writer.add(f"{name}.png", encode_png(picture.rgb))
     mask_offset = mask_size = None
     if sample.mask is not None:
-        mask_offset, mask_size = writer.add(f"{sample_id}.mask.png", encode_png(sample.mask))
+        mask_offset, mask_size = writer.add(f"{name}.mask.png", encode_png(sample.mask))
     height, width = picture.rgb.shape[:2]
     return {
-        "sample_id": sample_id,
-        "media_id": f"{job.dataset}/{entry.name}",
+        "sample_id": name,
+        "media_id": media_id,
         "dataset": job.dataset,
-        "method": entry.method if sample.label else AUTHENTIC,
-        "compression": picture.compression,
+        "method": entry.method if sample.label else labels[0],
+        "compression": entry.compression or picture.compression,
         "label": sample.label,
-        "label_name": FORGED if sample.label else AUTHENTIC,
-        "frame": 0,
+        "label_name": labels[sample.label],
+        "frame": entry.frame,
         "time_ms": 0.0,
-        "track": -1,
+        "track": track,
         "box": None,
         "box_score": None,
         "width": width,
         "height": height,
-        "forged_fraction": 0.0 if sample.mask is None else float(np.count_nonzero(sample.mask)) / sample.mask.size,
+        "forged_fraction": _forged_fraction(sample),
         "offset": offset,
         "size": size,
         "mask_offset": mask_offset,
         "mask_size": mask_size,
     }
+
+
+def _forged_fraction(sample: _Sample) -> float:
+    # A manipulated face has no mask: all of it is suspect.
+    return float(sample.label) if sample.mask is None else float(np.count_nonzero(sample.mask)) / sample.mask.size
 
 
 def _links(entry: Entry, sample: _Sample) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components.extract_frames.chunk import Job, fragment_path, rows_path
-from components.extract_frames.indexing import assign, collect, write_index
+from components.extract_frames.indexing import assign, collect, reject_undivided, write_index
 from components.extract_frames.placement import Placement
 from components.extract_frames.plan import Plan
 from components.extract_frames.pool import WorkerPool
@@ -133,11 +133,14 @@ def _write_output(
 ) -> ExtractionSummary:
     official = OfficialSplits(split_file, str(recipe.splits.file)) if recipe.splits.file else None
     columns = collect(chunks, folder, plan, official)
-    reasons = _write_rejected(plan, output / REJECTED_FILE)
     if not len(columns) or (official is not None and not (columns.numpy("official") >= 0).any()):
+        reasons = _write_rejected(plan, output / REJECTED_FILE)
         told = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
         raise BadInputError("all-rejected", f"nothing could be used ({told}); see {output / REJECTED_FILE}")
     assignment = assign(columns, recipe, chunks, folder)
+    if official is None:
+        reject_undivided(assignment, chunks, folder, plan)
+    reasons = _write_rejected(plan, output / REJECTED_FILE)
     write_text(output / SPEC_FILE, recipe.spec.to_document())
     counts = write_index(output / INDEX_FILE, assignment, recipe, shards, chunks, folder, placement.bases)
     write_report(output / REPORT_FILE, recipe, counts, reasons)

@@ -22,7 +22,7 @@ from media.index import SPLITS, schema_for
 from media.layouts import Rejection
 from media.layouts.base import stem
 from media.official_splits import OfficialSplits
-from media.splits import assign_by_fractions, require_classes, require_no_overlap
+from media.splits import assign_beside_official, assign_by_fractions, require_classes, require_no_overlap
 
 ROW_GROUP = 4096
 PREVIEWS = 48
@@ -103,17 +103,22 @@ def collect(chunks: Sequence[str], folder: Path, plan: Plan, official: OfficialS
         if "rejected" in line:
             plan.reject(Rejection(**line["rejected"]))
             continue
-        split = -1 if official is None else official.of(*_listed_as(line))
+        split = _official_split(line) if official is None else official.of(*_listed_as(line))
         columns.add(line, split)
         if official is not None and split < 0:
-            plan.reject(Rejection(line["picture"], "no-split", "the file of official splits does not name it"))
+            plan.reject(Rejection(line["file"], "no-split", "the file of official splits does not name it"))
     return columns
 
 
+def _official_split(line: Mapping[str, Any]) -> int:
+    """Return the position of the split that the layout says, -1 where it says none."""
+    return SPLITS.index(line["split"]) if line["split"] else -1
+
+
 def _listed_as(line: Mapping[str, Any]) -> tuple[str, ...]:
-    picture = line["picture"]
-    file = picture.rpartition("/")[2]
-    return (line["row"]["media_id"], picture, file, stem(file))
+    key = line["file"]
+    file = key.rpartition("/")[2]
+    return (line["row"]["media_id"], key, file, stem(file))
 
 
 def _lines(chunks: Sequence[str], folder: Path) -> Iterator[dict[str, Any]]:
@@ -143,9 +148,25 @@ def assign(columns: Columns, recipe: ExtractRecipe, chunks: Sequence[str], folde
         splits = columns.numpy("official")
         require_no_overlap(groups, splits, lambda numbers: _names(numbers, chunks, folder))
         require_classes(splits, labels)
+    elif recipe.splits.official and (columns.numpy("official") >= 0).any():
+        official = columns.numpy("official")
+        require_no_overlap(groups, official, lambda numbers: _names(numbers, chunks, folder))
+        splits = assign_beside_official(groups, keys, labels, columns.numpy("forged_fraction"), official, recipe.splits)
+        require_classes(splits, labels)
     else:
         splits = assign_by_fractions(groups, keys, labels, columns.numpy("forged_fraction"), recipe.splits)
     return Assignment(groups, splits, keys)
+
+
+def reject_undivided(assignment: Assignment, chunks: Sequence[str], folder: Path, plan: Plan) -> None:
+    """Note the files that the data set's own splits leave no place for; the plan's rejections take them."""
+    if (assignment.splits >= 0).all():
+        return
+    rows = (line for line in _lines(chunks, folder) if "row" in line)
+    for number, line in enumerate(rows):
+        if assignment.splits[number] < 0:
+            told = "shares an id with a clip of an official split, or no split is left to put it in"
+            plan.reject(Rejection(line["file"], "no-split", told))
 
 
 def _names(numbers: list[int], chunks: Sequence[str], folder: Path) -> dict[int, str]:
@@ -191,7 +212,7 @@ def write_index(
                     continue
                 counts.samples[row["split"], row["label_name"], row["method"]] += 1
                 if position in shown and "preview" in line:
-                    previews[row["label"]].append((f"{row['split']}: {line['picture']}", line["preview"]))
+                    previews[row["label"]].append((f"{row['split']}: {line['file']}", line["preview"]))
                 rows.append(row)
                 if len(rows) == ROW_GROUP:
                     writer.write_table(pa.Table.from_pylist(rows, schema))

@@ -9,8 +9,7 @@ from components.extract_frames.chunk import EntrySettings, Job
 from components.extract_frames.recipe import ExtractRecipe
 from media.disktable import DiskTable
 from media.errors import BadInputError
-from media.index import sample_id
-from media.layouts import Entry, Rejection, expected_place, read_layout
+from media.layouts import Entry, Rejection, read_layout, require_layout
 from media.storage import Store
 
 # Small enough to share among processes and to lose little in a kill, large enough to make files and messages cheap.
@@ -18,7 +17,7 @@ CHUNK_ENTRIES = 64
 CHUNK_BYTES = 32 * 2**20
 
 # Part of every chunk's name; to be raised whenever a chunk's files come out otherwise than before.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Plan:
@@ -41,12 +40,13 @@ class Plan:
             max_pixels=recipe.limits.max_pixels,
             mirrored=recipe.near_duplicates.mirrored,
             store=recipe.spec.extraction.store,
+            labels=require_layout(recipe.layout).labels,
         )
         self._rejected = DiskTable()
         self._dataset = recipe.dataset
         self._entries = DiskTable()
         ignore = frozenset({recipe.splits.file} if recipe.splits.file else ())
-        for item in read_layout(recipe.layout, store, ignore=ignore):
+        for item in read_layout(recipe.layout, store, recipe.layout_options, ignore=ignore):
             if isinstance(item, Rejection):
                 self.reject(item)
             else:
@@ -56,7 +56,7 @@ class Plan:
             raise BadInputError(
                 "no-input",
                 f"{store.uri} does not exist or holds nothing; the layout {recipe.layout!r} has its files in "
-                f"{expected_place(recipe.layout)}",
+                f"{require_layout(recipe.layout).expected}",
             )
 
     def reject(self, rejection: Rejection) -> None:
@@ -84,8 +84,7 @@ class Plan:
 
     def job(self, name: str, entries: tuple[Entry, ...], folder: Path) -> Job:
         """Return the job of a chunk."""
-        named = tuple((sample_id(f"{self._dataset}/{entry.name}"), entry) for entry in entries)
-        return Job(name, folder, self.settings, self._dataset, named)
+        return Job(name, folder, self.settings, self._dataset, entries)
 
     def _chunk(self, lines: list[str]) -> tuple[str, tuple[Entry, ...]]:
         settings = json.dumps([_FORMAT, self._dataset, vars(self.settings)], sort_keys=True)
@@ -94,4 +93,4 @@ class Plan:
 
 
 def _bytes(entry: Entry) -> int:
-    return entry.picture.size + (entry.mask.size if entry.mask else 0)
+    return entry.file.size + (entry.mask.size if entry.mask else 0)

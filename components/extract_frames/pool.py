@@ -161,4 +161,4 @@ class WorkerPool:
 
 
 def _entry_name(worker: _Worker) -> str:
-    return "its start" if worker.position is None else worker.job.entries[worker.position][1].picture.key
+    return "its start" if worker.position is None else worker.job.entries[worker.position].file.key

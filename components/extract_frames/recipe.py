@@ -1,11 +1,11 @@
 """The settings of an extraction."""
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from media.errors import SettingsError
-from media.layouts import require_layout
+from media.layouts import LAYOUTS, LayoutOptions, check_options, require_layout
 from media.pictures import MAX_PIXELS, PILLOW_LIMIT
 from media.settings import Settings
 from media.shards import TARGET_BYTES
@@ -15,7 +15,7 @@ from media.splits import SplitSettings
 
 def _known_layout(name: str) -> str:
     try:
-        return require_layout(name)
+        return require_layout(name).name
     except SettingsError as error:
         raise ValueError(str(error)) from None
 
@@ -24,7 +24,8 @@ class NearDuplicates(Settings):
     """Which pictures are taken for copies of each other, so that they come into one split.
 
     ``distance`` is the greatest number of differing bits of 64 (None compares no pictures; identical files still come
-    together); ``mirrored`` also compares each with the mirror image of the others.
+    together); ``mirrored`` also compares each with the mirror image of the others. Faces look alike without being
+    copies: for layouts of clips and of faces the default is None, and for clips nothing else is allowed.
     """
 
     distance: int | None = Field(default=4, ge=0, le=8)
@@ -41,13 +42,43 @@ class Limits(Settings):
 class ExtractRecipe(Settings):
     """How a data set is read, split and stored.
 
-    ``dataset`` names it in every ``media_id``; ``shard_bytes`` is how large a shard may become.
+    ``dataset`` names it in every ``media_id``; ``layout_options`` choose what is taken of it; ``shard_bytes`` is how
+    large a shard may become.
     """
 
     layout: Annotated[str, AfterValidator(_known_layout)]
     dataset: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    layout_options: LayoutOptions = LayoutOptions()
     splits: SplitSettings = SplitSettings()
     near_duplicates: NearDuplicates = NearDuplicates()
     limits: Limits = Limits()
     spec: PreprocessingSpec = PreprocessingSpec()
     shard_bytes: int = Field(default=TARGET_BYTES, ge=4096)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _compare_no_faces(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "near_duplicates" not in data:
+            layout = LAYOUTS.get(str(data.get("layout")))
+            if layout is not None and layout.holds != "pictures":
+                return {**data, "near_duplicates": NearDuplicates(distance=None)}
+        return data
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        layout, extraction = LAYOUTS[self.layout], self.spec.extraction
+        try:
+            check_options(layout, self.layout_options)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        if (layout.holds == "clips") != (extraction.decoder == "pyav"):
+            raise ValueError(
+                f"layout {self.layout!r} holds {layout.holds}: spec.extraction.decoder must be "
+                f"{'pyav' if layout.holds == 'clips' else 'pillow'}"
+            )
+        if (layout.holds == "pictures") != (extraction.faces is None):
+            told = "must be null" if layout.holds == "pictures" else "must say how faces are cut, or were"
+            raise ValueError(f"layout {self.layout!r} holds {layout.holds}: spec.extraction.faces {told}")
+        if layout.holds == "clips" and self.near_duplicates.distance is not None:
+            raise ValueError("clips are not compared: near_duplicates.distance must be null")
+        return self

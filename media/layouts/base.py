@@ -4,16 +4,20 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from media.disktable import DiskTable
+from media.layouts.options import LayoutOptions
 from media.storage import ObjectInfo, Store
+from media.video import VIDEO_EXTENSIONS
 
 PICTURE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"})
 MASK_EXTENSIONS = PICTURE_EXTENSIONS | {"npy"}
 
 AUTHENTIC = "authentic"
 FORGED = "forged"
+REAL = "real"
+MANIPULATED = "manipulated"
 
 
 @dataclass(frozen=True)
@@ -27,24 +31,34 @@ class Blob:
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of a data set.
+    """One picture or one clip of a data set.
 
     Attributes:
         name: what tells it from all others of the data set, ``folder/file``; with the data set's name before it, this
-            is the ``media_id``.
-        picture: its file.
+            is the ``media_id``, unless ``medium`` says otherwise.
+        file: the picture or the clip.
         mask: the file of its mask; None where it has none, being authentic.
         label: 0 authentic, 1 forged; None where the mask decides.
-        method: how it was forged, as far as is known; what authentic ones carry is ``authentic``.
+        method: how it was forged, as far as is known; what authentic ones carry is the name of their class.
         links: strings that entries of one group share, such as ``id:12`` or ``source:photo7``.
+        medium: of a frame that was cut out already, the name of the clip that it comes from.
+        frame: number of such a frame in its clip.
+        compression: how it was compressed, where the layout says so.
+        split: the official one, where the layout has it.
+        original: of a manipulated clip, the clip that it was made from, where that is in the data set.
     """
 
     name: str
-    picture: Blob
+    file: Blob
     mask: Blob | None
     label: int | None
     method: str
     links: tuple[str, ...] = ()
+    medium: str = ""
+    frame: int = 0
+    compression: str = ""
+    split: str = ""
+    original: Blob | None = None
 
     def to_json(self) -> str:
         """Return the entry as canonical JSON."""
@@ -54,8 +68,8 @@ class Entry:
     def from_json(text: str) -> "Entry":
         """Read what ``to_json`` wrote."""
         fields: dict[str, Any] = json.loads(text)
-        picture, mask = Blob(**fields.pop("picture")), fields.pop("mask")
-        return Entry(picture=picture, mask=Blob(**mask) if mask else None, links=tuple(fields.pop("links")), **fields)
+        blobs = {name: Blob(**fields[name]) if fields[name] else None for name in ("file", "mask", "original")}
+        return Entry(**(fields | blobs | {"links": tuple(fields["links"])}))
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,30 @@ class Rejection:
     def to_json(self) -> str:
         """Return the line of ``rejected.jsonl``, without its line end; ASCII, whatever the name holds."""
         return json.dumps(asdict(self), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set lies.
+
+    Attributes:
+        name: what recipes call it.
+        expected: where its files lie, for messages.
+        entries: streams all that lies under a store's root: each name once, and a rejection for each file that is none.
+        holds: whole ``pictures``, ``clips``, or ``faces`` that were cut out already.
+        options: which of ``LayoutOptions`` it knows.
+    """
+
+    name: str
+    expected: str
+    entries: Callable[[Store, LayoutOptions], Iterator[Entry | Rejection]]
+    holds: Literal["pictures", "clips", "faces"] = "pictures"
+    options: frozenset[str] = frozenset()
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What its classes 0 and 1 are called."""
+        return (AUTHENTIC, FORGED) if self.holds == "pictures" else (REAL, MANIPULATED)
 
 
 def listing(store: Store, prefix: str = "") -> Iterator[ObjectInfo | Rejection]:
@@ -118,7 +156,7 @@ def stem(key: str) -> str:
 
 def unknown_extension(key: str, kind: str) -> Rejection:
     """Return the rejection of a file whose extension says that it is no ``kind``."""
-    known = MASK_EXTENSIONS if kind == "mask" else PICTURE_EXTENSIONS
+    known = {"mask": MASK_EXTENSIONS, "picture": PICTURE_EXTENSIONS, "clip": VIDEO_EXTENSIONS}[kind]
     found = f"extension {extension(key)!r}" if extension(key) else "no extension"
     return Rejection(key, "unknown-extension", f"{found} is none of a {kind}: {', '.join(sorted(known))}")
 

@@ -6,19 +6,18 @@ from media.layouts.base import (
     AUTHENTIC,
     PICTURE_EXTENSIONS,
     Entry,
+    Layout,
     Rejection,
     blob,
     extension,
     listing,
     unknown_extension,
 )
+from media.layouts.options import LayoutOptions
 from media.storage import Store
 
-NAME = "flat"
-EXPECTED = "any folder"
 
-
-def entries(store: Store) -> Iterator[Entry | Rejection]:
+def _entries(store: Store, _: LayoutOptions) -> Iterator[Entry | Rejection]:
     """Yield an entry for every picture under the store's root, and a rejection for everything else that lies there."""
     for info in listing(store):
         if isinstance(info, Rejection):
@@ -27,3 +26,6 @@ def entries(store: Store) -> Iterator[Entry | Rejection]:
             yield Entry(f"{AUTHENTIC}/{info.key}", blob(info), None, 0, AUTHENTIC)
         else:
             yield unknown_extension(info.key, "picture")
+
+
+LAYOUT = Layout("flat", "any folder", _entries)

@@ -12,6 +12,7 @@ from media.layouts.base import (
     FORGED,
     PICTURE_EXTENSIONS,
     Entry,
+    Layout,
     Masks,
     Rejection,
     blob,
@@ -21,16 +22,16 @@ from media.layouts.base import (
     unexpected_place,
     unknown_extension,
 )
+from media.layouts.options import LayoutOptions
 from media.storage import ObjectInfo, Store
 
-NAME = "forged-authentic-masks"
-EXPECTED = "train_images/forged/, train_images/authentic/ and train_masks/"
+_EXPECTED = "train_images/forged/, train_images/authentic/ and train_masks/"
 
 _PICTURES = "train_images/"
 _MASKS = "train_masks/"
 
 
-def entries(store: Store) -> Iterator[Entry | Rejection]:
+def _entries(store: Store, _: LayoutOptions) -> Iterator[Entry | Rejection]:
     """Yield every entry of the layout at the store's root, and a rejection for everything else that lies there."""
     return entries_with_masks(store, _MASKS, _entry)
 
@@ -39,7 +40,7 @@ def _entry(info: ObjectInfo, masks: Masks) -> Entry | Rejection:
     name = info.key.removeprefix(_PICTURES)  # forged/<id>.png
     method, _, file = name.partition("/")
     if name == info.key or method not in (FORGED, AUTHENTIC) or not file:
-        return unexpected_place(info.key, EXPECTED)
+        return unexpected_place(info.key, _EXPECTED)
     if extension(file) not in PICTURE_EXTENSIONS:
         return unknown_extension(info.key, "picture")
     links = (f"id:{stem(file)}",)
@@ -47,3 +48,6 @@ def _entry(info: ObjectInfo, masks: Masks) -> Entry | Rejection:
         return Entry(name, blob(info), None, 0, AUTHENTIC, links)
     mask = masks.of(info, stem(file))
     return mask if isinstance(mask, Rejection) else Entry(name, blob(info), mask, 1, FORGED, links)
+
+
+LAYOUT = Layout("forged-authentic-masks", _EXPECTED, _entries)

@@ -13,6 +13,7 @@ from media.layouts.base import (
     FORGED,
     PICTURE_EXTENSIONS,
     Entry,
+    Layout,
     Masks,
     Rejection,
     blob,
@@ -22,16 +23,16 @@ from media.layouts.base import (
     unexpected_place,
     unknown_extension,
 )
+from media.layouts.options import LayoutOptions
 from media.storage import ObjectInfo, Store
 
-NAME = "images-masks"
-EXPECTED = "images/ and masks/"
+_EXPECTED = "images/ and masks/"
 
 _PICTURES = "images/"
 _MASKS = "masks/"
 
 
-def entries(store: Store) -> Iterator[Entry | Rejection]:
+def _entries(store: Store, _: LayoutOptions) -> Iterator[Entry | Rejection]:
     """Yield every entry of the layout at the store's root, and a rejection for everything else that lies there."""
     return entries_with_masks(store, _MASKS, _entry)
 
@@ -39,7 +40,7 @@ def entries(store: Store) -> Iterator[Entry | Rejection]:
 def _entry(info: ObjectInfo, masks: Masks) -> Entry | Rejection:
     file = info.key.removeprefix(_PICTURES)
     if file == info.key:
-        return unexpected_place(info.key, EXPECTED)
+        return unexpected_place(info.key, _EXPECTED)
     if extension(file) not in PICTURE_EXTENSIONS:
         return unknown_extension(info.key, "picture")
     mask = masks.of(info, stem(file))
@@ -47,3 +48,6 @@ def _entry(info: ObjectInfo, masks: Masks) -> Entry | Rejection:
         return mask
     method = file.partition("/")[0] if "/" in file else FORGED
     return Entry(info.key, blob(info), mask, None, method, (f"id:{stem(file)}",))
+
+
+LAYOUT = Layout("images-masks", _EXPECTED, _entries)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 
 from media.disktable import DiskTable
-from media.layouts.base import AUTHENTIC, Entry, Rejection
+from media.layouts.base import Entry, Rejection
 from media.storage import NotFoundError, Store
 
 FILE = "provenance.jsonl"
@@ -41,13 +41,13 @@ class Provenance:
     def applied(self, entry: Entry) -> Entry:
         """Return the entry with what is known of its making."""
         links, method = list(entry.links), entry.method
-        for line in self._table.take(entry.picture.key):
+        for line in self._table.take(entry.file.key):
             sources, kind = json.loads(line)
             links += [f"source:{source}" for source in sources]
             method = kind or method
         if method == entry.method and len(links) == len(entry.links):
             return entry
-        return dataclasses.replace(entry, links=tuple(links), method=AUTHENTIC if entry.label == 0 else method)
+        return dataclasses.replace(entry, links=tuple(links), method=entry.method if entry.label == 0 else method)
 
     def without_picture(self) -> Iterator[Rejection]:
         """Yield a rejection for each line whose picture was not found."""
