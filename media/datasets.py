@@ -1,8 +1,9 @@
 """The samples of an index as a map-style PyTorch data set; the only module of this package that imports torch."""
 
+import random
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import cv2
 import numpy as np
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
-from media.errors import BadInputError, MismatchError
+from media.errors import BadInputError, MismatchError, SettingsError
 from media.index import SampleIndex
-from media.inputs import network_planes
+from media.inputs import network_planes, whole_mask, whole_view
 from media.pictures import decode_mask_png, decode_stored
 from media.shards import ShardReader
 from media.spec import InputSpec
+from media.tracks import draw_window, find_tracks
 from media.transforms import policy
 
 
@@ -82,6 +84,47 @@ def _use_no_threads() -> None:
     cv2.setNumThreads(0)
 
 
+class _Stored:
+    """Where the samples of an index lie.
+
+    Plain arrays: they are shared between forked workers, where Python objects would be copied page by page as their
+    reference counts change, and they pickle at once.
+    """
+
+    def __init__(self, index: SampleIndex, reader: ShardReader) -> None:
+        self._reader = reader
+        self.label = index.column("label").astype(np.int64)
+        self._sample_id = index.column("sample_id").astype("S")
+        self._shards, self._shard = np.unique(index.column("shard").astype("S"), return_inverse=True)
+        spans = [index.table.column(name) for name in ("offset", "size", "mask_offset", "mask_size")]
+        self._spans = np.stack([span.fill_null(-1).to_numpy() for span in spans], axis=1)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def sample_id(self, row: int) -> str:
+        """Return the id of a row's sample."""
+        return str(self._sample_id[row].decode())
+
+    def read(self, row: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """Read a row's picture, and its mask where it has one.
+
+        Raises:
+            MismatchError: when the sample cannot be read; the message names it.
+        """
+        if get_worker_info() is not None:
+            _use_no_threads()
+        offset, size, mask_offset, mask_size = self._spans[row].tolist()
+        mask_span = None if mask_offset < 0 else (mask_offset, mask_size)
+        try:
+            return _read(self._reader, self._shards[self._shard[row]].decode(), (offset, size), mask_span)
+        except (BadInputError, MismatchError) as error:
+            # A worker's error is rebuilt from its message alone, so it must be one that takes nothing else.
+            raise MismatchError(
+                f"sample {self.sample_id(row)} cannot be read ({error}); extract its data set again"
+            ) from error
+
+
 class PictureDataset(Dataset[Sample]):
     """Augmented crops of an index's pictures.
 
@@ -99,19 +142,12 @@ class PictureDataset(Dataset[Sample]):
     """
 
     def __init__(self, index: SampleIndex, reader: ShardReader, policy_name: str, input_spec: InputSpec) -> None:
-        self._reader = reader
+        self._stored = _Stored(index, reader)
         self._policy = policy(policy_name, input_spec.size)
         self._input = input_spec
-        # Plain arrays: they are shared between forked workers, where Python objects would be copied page by page as
-        # their reference counts change, and they pickle at once.
-        self._label = index.column("label").astype(np.int64)
-        self._sample_id = index.column("sample_id").astype("S")
-        self._shards, self._shard = np.unique(index.column("shard").astype("S"), return_inverse=True)
-        spans = [index.table.column(name) for name in ("offset", "size", "mask_offset", "mask_size")]
-        self._spans = np.stack([span.fill_null(-1).to_numpy() for span in spans], axis=1)
 
     def __len__(self) -> int:
-        return len(self._label)
+        return len(self._stored)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Load and augment one sample.
@@ -122,25 +158,15 @@ class PictureDataset(Dataset[Sample]):
         Raises:
             MismatchError: when the sample cannot be read; the message names it.
         """
-        if get_worker_info() is not None:
-            _use_no_threads()
         row, seed = int(key[0]), int(key[1])
-        sample_id = self._sample_id[row].decode()
-        offset, size, mask_offset, mask_size = self._spans[row].tolist()
-        mask_span = None if mask_offset < 0 else (mask_offset, mask_size)
-        try:
-            rgb, forged = _read(self._reader, self._shards[self._shard[row]].decode(), (offset, size), mask_span)
-        except (BadInputError, MismatchError) as error:
-            # A worker's error is rebuilt from its message alone, so it must be one that takes nothing else.
-            raise MismatchError(f"sample {sample_id} cannot be read ({error}); extract its data set again") from error
-        crop, mask = self._policy(rgb, forged, seed)
+        crop, mask = self._policy(*self._stored.read(row), seed)
         planes = np.stack(cv2.split(network_planes(crop, self._input)))  # six times faster than a transposed copy
         return {
             "image": torch.from_numpy(planes),
             "mask": torch.from_numpy(mask.view(np.uint8))[None],
-            "label": int(self._label[row]),
+            "label": int(self._stored.label[row]),
             "row": row,
-            "sample_id": sample_id,
+            "sample_id": self._stored.sample_id(row),
         }
 
 
@@ -152,4 +178,116 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         of B strings.
     """
     batch: dict[str, Any] = default_collate(list(samples))
+    return batch
+
+
+class FaceSample(TypedDict):
+    """One augmented face, or some consecutive frames of one.
+
+    Attributes:
+        image: uint8 [T, C, S, S], 0..255; T is 1 for single pictures.
+        mask: uint8 [T, 1, S, S], 1 where forged; empty for a manipulated face whose forged pixels are not known.
+        label: 1 when the face is manipulated, or was made a pseudo-fake.
+        row: of the index; that of the first frame.
+        sample_id: of that row.
+        lengths: T, for networks of clips alone.
+    """
+
+    image: Tensor
+    mask: Tensor
+    label: int
+    row: int
+    sample_id: str
+    lengths: NotRequired[int]
+
+
+class FaceDataset(Dataset[FaceSample]):
+    """Augmented face crops, single or as clips: the frames of a clip share all parameters of their augmentation.
+
+    Items are asked for by (unit, seed) pairs, as those of ``PictureDataset``. A unit is a row of the index, or with
+    ``clips`` the number of a track of ``find_tracks``, of which ``draw_window`` then takes 1 to ``input_spec.frames``
+    consecutive frames. A crop is augmented at its stored size and then scaled to the network's input.
+
+    Args:
+        index: the rows.
+        reader: of the shards that the index points into.
+        policy_name: an augmentation policy of ``media.transforms`` that needs no size.
+        input_spec: of the view ``whole``.
+        clips: whether the network takes clips.
+
+    Raises:
+        SettingsError: for an unknown policy or one that cannot keep a picture's size, or a view other than ``whole``.
+    """
+
+    def __init__(
+        self,
+        index: SampleIndex,
+        reader: ShardReader,
+        policy_name: str,
+        input_spec: InputSpec,
+        clips: bool,
+    ) -> None:
+        if input_spec.view != "whole":
+            raise SettingsError(f"input.view = {input_spec.view!r}: faces are seen whole, so it must be 'whole'")
+        self._stored = _Stored(index, reader)
+        self._policy = policy(policy_name, None)
+        self._input = input_spec
+        self._tracks = find_tracks(index) if clips else None
+
+    def __len__(self) -> int:
+        return len(self._stored if self._tracks is None else self._tracks)
+
+    def __getitem__(self, key: tuple[int, int]) -> FaceSample:
+        """Load and augment one face or clip.
+
+        Args:
+            key: row of the index or number of the track, and a seed that is not negative.
+
+        Raises:
+            MismatchError: when a sample cannot be read; the message names it.
+        """
+        unit, seed = int(key[0]), int(key[1])
+        # Streams of their own: one seed for all would tie the window to the flip.
+        window_seed, policy_seed = np.random.SeedSequence(seed).generate_state(2, np.uint64).tolist()
+        rows = self._rows(unit, window_seed)
+        frames = [self._frame(row, number, policy_seed) for number, row in enumerate(rows)]
+        sample: FaceSample = {
+            "image": torch.from_numpy(np.stack([image for image, _ in frames])),
+            "mask": torch.from_numpy(np.stack([mask.view(np.uint8)[None] for _, mask in frames])),
+            "label": int(self._stored.label[rows[0]]),
+            "row": rows[0],
+            "sample_id": self._stored.sample_id(rows[0]),
+        }
+        if self._tracks is not None:
+            sample["lengths"] = len(rows)
+        return sample
+
+    def _rows(self, unit: int, seed: int) -> list[int]:
+        if self._tracks is None:
+            return [unit]
+        rows = self._tracks.rows_of(unit)
+        return [int(row) for row in rows[draw_window(len(rows), self._input.frames, random.Random(seed))]]
+
+    def _frame(self, row: int, number: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the planes [C, S, S] and the mask [S, S] of one frame."""
+        rgb, mask = self._policy(*self._stored.read(row), seed, frame=number)
+        return whole_view(rgb, self._input), whole_mask(mask, self._input)
+
+
+def face_collate(samples: Sequence[FaceSample]) -> dict[str, Any]:
+    """Put faces or clips into a batch, in shared memory when called by a loader's worker.
+
+    The frames of clips lie one after the other: nothing is padded.
+
+    Returns:
+        ``image`` uint8 [N, C, S, S] and ``mask`` uint8 [N, 1, S, S], with N the frames of all samples; ``label`` and
+        ``row`` int64 [B]; ``sample_id`` a list of B strings; of clips also ``lengths`` int64 [B], which add up to N.
+    """
+    frames = ("image", "mask")
+    batch: dict[str, Any] = {
+        "image": default_collate([frame for sample in samples for frame in sample["image"]]),
+        "mask": default_collate([frame for sample in samples for frame in sample["mask"]]),
+    }
+    rest = [{name: value for name, value in sample.items() if name not in frames} for sample in samples]
+    batch |= default_collate(rest)
     return batch

@@ -173,7 +173,7 @@ def _centre_window(shape: tuple[int, int], mask: Mask | None, size: int, draw: r
 @dataclass(frozen=True)
 class _Definition:
     steps: Callable[[int], list[Any]]
-    window: Window | None = None  # None where the first step crops by itself
+    window: Window | None = None  # None where the first step crops by itself, for which it needs a size
 
 
 _DEFINITIONS = {
@@ -203,51 +203,55 @@ class Policy:
     normalised with the input specification's mean and standard deviation on the device, by ``models.inputs.Normalize``.
     """
 
-    def __init__(self, name: str, size: int) -> None:
-        if size < 1:
+    def __init__(self, name: str, size: int | None) -> None:
+        if size is not None and size < 1:
             raise SettingsError(f"augmentation size = {size}: allowed are sizes from 1 px")
-        compose(name, size)
+        compose(name, size or 1)
         self.name = name
         self.size = size
         self._window = _DEFINITIONS[name].window
+        if size is None and self._window is None:
+            whole = ", ".join(name for name, definition in _DEFINITIONS.items() if definition.window is not None)
+            raise SettingsError(f"policy = {name!r} scales crops of photographs; policies that keep a picture: {whole}")
         self._thread = threading.local()  # albumentations keeps the state of a call in the object
 
-    def __reduce__(self) -> tuple[type["Policy"], tuple[str, int]]:
+    def __reduce__(self) -> tuple[type["Policy"], tuple[str, int | None]]:
         return (Policy, (self.name, self.size))
 
-    def __call__(self, rgb: Rgb, mask: Mask | None, seed: int) -> tuple[Rgb, Mask]:
+    def __call__(self, rgb: Rgb, mask: Mask | None, seed: int, *, frame: int = 0) -> tuple[Rgb, Mask]:
         """Augment one picture.
 
         Args:
             rgb: uint8 [H, W, 3], RGB; never changed in place.
             mask: bool [H, W], or None for a picture with no forged pixel, which is faster than a mask of zeros and
                 gives the same result.
-            seed: not negative; equal seeds give equal results.
+            seed: not negative; equal seeds give equal results, and draw equal parameters for pictures of equal size.
+            frame: number of the picture in a clip whose frames share a seed: only noise is drawn anew in each.
 
         Returns:
-            uint8 [size, size, 3] and bool [size, size].
+            uint8 [size, size, 3] and bool [size, size]; without a size [H, W, 3] and [H, W].
         """
         draw = random.Random(int(seed))  # a NumPy integer is no seed to it
-        if self._window is not None:
+        if self._window is not None and self.size is not None:
             rgb, mask = pad_to(rgb, self.size), None if mask is None else pad_to(mask, self.size)
             top, left = self._window((rgb.shape[0], rgb.shape[1]), mask, self.size, draw)
             window = np.s_[top : top + self.size, left : left + self.size]
             rgb, mask = rgb[window], None if mask is None else mask[window]
         steps = getattr(self._thread, "steps", None)
         if steps is None:
-            steps = self._thread.steps = compose(self.name, self.size)
+            steps = self._thread.steps = compose(self.name, self.size or 1)
         # set_random_seed would start every step at the same number, so that a picture is flipped both ways or neither.
         steps.set_random_state(np.random.default_rng(seed), draw)
-        given = {"image": np.ascontiguousarray(rgb)}
+        given: dict[str, Any] = {"image": np.ascontiguousarray(rgb), "frame": frame}
         if mask is not None:
             given["mask"] = np.ascontiguousarray(mask).view(np.uint8)
         result = steps(**given)
         if mask is None:
-            return result["image"], np.zeros((self.size, self.size), dtype=np.bool_)
+            return result["image"], np.zeros(result["image"].shape[:2], dtype=np.bool_)
         return result["image"], result["mask"].astype(np.bool_)
 
 
-def policy(name: str, size: int = 512) -> Policy:
+def policy(name: str, size: int | None = 512) -> Policy:
     """Return an augmentation policy.
 
     ``forgery``: RandomResizedCrop to ``size`` (scale 0.7 to 1), horizontal and vertical flip and RandomRotate90 (p 0.5
@@ -269,9 +273,10 @@ def policy(name: str, size: int = 512) -> Policy:
 
     Args:
         name: one of ``POLICIES``.
-        size: side of the result, px.
+        size: side of the result, px; None keeps every picture's own size, which all can but ``forgery`` and
+            ``enhanced``.
 
     Raises:
-        SettingsError: for an unknown name or a size below 1.
+        SettingsError: for an unknown name or a size below 1, or none where one is needed.
     """
     return Policy(name, size)

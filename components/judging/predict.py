@@ -8,8 +8,9 @@ too; pictures come back in the order of the index.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ROWS_AT_ONCE = 1024  # rows of the index that are Python objects at a time
 
 Map = NDArray[np.float32]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def judge_index(
         return _prepare(row, rgb if degrade is None else degrade(rgb), mask, members)
 
     with counter(len(index), unit="pictures", label=progress or "", quiet=progress is None) as count:
-        for row, loaded in _read_ahead(load, index, workers):
+        for row, loaded in read_ahead(load, index, workers):
             count.update()
             if isinstance(loaded, BadInputError):
                 if unreadable is None:
@@ -190,18 +192,29 @@ def _prepare(
     return _Picture(row, rgb, mask, plans, cut, outputs, sum(len(plan) for plan in plans.values()))
 
 
-def _read_ahead(
-    load: Callable[[dict[str, Any]], _Picture], index: SampleIndex, workers: int
-) -> Iterator[tuple[dict[str, Any], _Picture | BadInputError]]:
+def read_ahead(
+    load: Callable[[dict[str, Any]], T], index: SampleIndex, workers: int
+) -> Iterator[tuple[dict[str, Any], T | BadInputError]]:
+    """Load the rows of an index in its order, some ahead of their use.
+
+    Args:
+        load: what to do with a row, in one of several threads.
+        index: the rows.
+        workers: number of threads.
+
+    Yields:
+        Each row with what ``load`` returned, or with the ``BadInputError`` that it raised.
+    """
+
     # Threads, not processes: decoding and reading release the interpreter lock, and nothing need be pickled.
-    def outcome(future: Future[_Picture]) -> _Picture | BadInputError:
+    def outcome(future: Future[T]) -> T | BadInputError:
         try:
             return future.result()
         except BadInputError as error:
             return error
 
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="judge-read")
-    ahead: deque[tuple[dict[str, Any], Future[_Picture]]] = deque()
+    ahead: deque[tuple[dict[str, Any], Future[T]]] = deque()
     try:
         for batch in index.table.to_batches(max_chunksize=ROWS_AT_ONCE):
             for row in batch.to_pylist():
@@ -216,6 +229,32 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def judging_mode(device: torch.device, precision: str, batch: str) -> Iterator[None]:
+    """Run networks as all judging does: no gradients, deterministic kernels, TF32 off, autocast for ``bf16`` alone.
+
+    Args:
+        device: where the networks are.
+        precision: a name of ``PRECISIONS``.
+        batch: what it is made of, for the message when memory does not suffice.
+
+    Raises:
+        VeriframeError: when the device's memory does not suffice.
+    """
+    mixed = PRECISIONS[precision] is not torch.float32
+    try:
+        with (
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed),
+        ):
+            yield
+    except torch.OutOfMemoryError as error:
+        raise VeriframeError(
+            f"out of memory on {device} with a batch of {batch}; lower batch_size, or judge in bf16"
+        ) from error
+
+
 class _Engine:
     """Runs batches of tiles through every member that reads their specification."""
 
@@ -223,7 +262,7 @@ class _Engine:
         self._members = members
         self._device = device
         self._batch_size = batch_size
-        self._dtype = PRECISIONS[precision]
+        self._precision = precision
         self._normalize = {member.input: Normalize.from_spec(member.input).to(device) for member in members}
 
     def run(self, spec: InputSpec, batch: Sequence[tuple[_Picture, int]]) -> None:
@@ -237,22 +276,11 @@ class _Engine:
             picture.waiting -= 1
 
     def _forward(self, member: Member, pixels: NDArray[np.uint8]) -> Map:
-        mixed = self._dtype is not torch.float32
-        try:
-            with (
-                torch.inference_mode(),
-                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-                torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=mixed),
-            ):
-                # A permuted view of [B,H,W,C] is the channels-last layout; no copy is made.
-                batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self._device, non_blocking=True)
-                output = member.network(self._normalize[member.input](batch))
-                return np.asarray(output.float().squeeze(1).cpu().numpy(), dtype=np.float32)
-        except torch.OutOfMemoryError as error:
-            raise VeriframeError(
-                f"out of memory on {self._device} with {self._batch_size} tiles of {member.input.size} px a batch; "
-                "lower batch_size, or judge in bf16"
-            ) from error
+        with judging_mode(self._device, self._precision, f"{self._batch_size} tiles of {member.input.size} px"):
+            # A permuted view of [B,H,W,C] is the channels-last layout; no copy is made.
+            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self._device, non_blocking=True)
+            output = member.network(self._normalize[member.input](batch))
+            return np.asarray(output.float().squeeze(1).cpu().numpy(), dtype=np.float32)
 
 
 def _sigmoid(logits: Map, temperature: float) -> Map:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from media.errors import SettingsError
 from media.settings import Settings, validate
 from media.spec import InputSpec
+from models.family import Family
 from models.registry import get_family
 
 # Keys that change how fast or how safely a run goes, but not the weights it reaches: a run may be resumed with other
@@ -20,13 +21,16 @@ class SamplingSettings(Settings):
     ``bands`` are pairs of an upper bound of the forged fraction (0..1) and a weight, in rising order: a manipulated
     sample gets the weight of the first band whose bound lies above its forged fraction, or the last band's.
     ``authentic`` is the weight of an authentic sample, ``hard_negative`` that of an authentic sample named as a hard
-    negative. ``samples_per_epoch`` is the number of draws in an epoch, the size of the train split when None; it is
-    rounded up to whole optimizer steps.
+    negative. A track, the unit that a network of clips draws, has the weight of its heaviest row. ``balanced`` scales
+    the weights so that half of all draws show something authentic and half something manipulated, whatever the data set
+    holds of each. ``samples_per_epoch`` is the number of draws in an epoch, the size of the train split (for clips its
+    tracks) when None; it is rounded up to whole optimizer steps.
     """
 
     bands: tuple[tuple[float, float], ...] = Field(default=((0.01, 3.0), (0.05, 2.0), (1.0, 1.0)), min_length=1)
     authentic: float = Field(default=1.0, ge=0)
     hard_negative: float = Field(default=5.0, ge=0)
+    balanced: bool = False
     samples_per_epoch: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -165,10 +169,24 @@ class TrainRecipe(Settings):
     def _check_family(self) -> None:
         try:
             family = get_family(self.family)
+            _check_view(family, self.input)
             family.check_input(validate(family.settings, self.model, "model"), self.input)
             validate(family.loss_settings, self.loss, "loss")
         except SettingsError as error:
             raise ValueError(str(error)) from None
+
+
+def _check_view(family: Family, given: InputSpec) -> None:
+    """Refuse a view that is not how the family's task is trained and judged, and clips for networks of pictures.
+
+    Raises:
+        SettingsError: naming the key, its value and what is allowed.
+    """
+    view = "whole" if family.task == "classification" else "tiles"
+    if given.view != view:
+        raise SettingsError(f"input.view = {given.view!r}: family {family.name} (task {family.task}) needs {view!r}")
+    if given.frames > 1 and not family.clips:
+        raise SettingsError(f"input.frames = {given.frames}: family {family.name} judges single pictures, so 1")
 
 
 def differing_keys(left: dict[str, Any], right: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

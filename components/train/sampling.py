@@ -9,33 +9,57 @@ from torch.utils.data import Sampler
 from components.train.recipe import SamplingSettings
 from media.errors import BadInputError
 from media.index import SampleIndex
+from media.tracks import Tracks
 
 
-def sample_weights(
-    train: SampleIndex, hard_negatives: frozenset[str], settings: SamplingSettings
-) -> NDArray[np.float64]:
-    """Return the weight of every row of the train split.
-
-    Args:
-        train: rows of the train split.
-        hard_negatives: sample ids of authentic rows.
-        settings: the weights.
-
-    Returns:
-        float64 [N], not normalised.
-
-    Raises:
-        BadInputError: ``no-samples`` when there is no row, or every weight is zero.
-    """
+def _row_weights(train: SampleIndex, hard_negatives: frozenset[str], settings: SamplingSettings) -> NDArray[np.float64]:
+    """Return the weight of every row of the train split, float64 [rows]."""
     bounds = np.array([bound for bound, _ in settings.bands])
     band_weights = np.array([weight for _, weight in settings.bands], dtype=np.float64)
     band = np.searchsorted(bounds, train.column("forged_fraction"), side="right").clip(max=len(bounds) - 1)
     hard = np.isin(train.column("sample_id").astype(str), sorted(hard_negatives))
     authentic = np.where(hard, settings.hard_negative, settings.authentic)
-    weights = np.where(train.column("label") == 1, band_weights[band], authentic)
+    return np.where(train.column("label") == 1, band_weights[band], authentic)
+
+
+def sample_weights(
+    train: SampleIndex, hard_negatives: frozenset[str], settings: SamplingSettings, tracks: Tracks | None = None
+) -> NDArray[np.float64]:
+    """Return the weight of everything that can be drawn: every row of the train split, or every track.
+
+    Args:
+        train: rows of the train split.
+        hard_negatives: sample ids of authentic rows.
+        settings: the weights.
+        tracks: of ``train``, for networks of clips.
+
+    Returns:
+        float64 [rows] or [tracks], not normalised.
+
+    Raises:
+        BadInputError: ``no-samples`` when there is nothing to draw or every weight is zero; ``empty-class`` when
+            balancing needs a class of which nothing can be drawn.
+    """
+    weights, labels = _row_weights(train, hard_negatives, settings), train.column("label")
+    if tracks is not None and len(tracks):
+        # The heaviest row counts, or a hard negative would be diluted by its neighbours.
+        weights = np.maximum.reduceat(weights[tracks.rows], tracks.starts)
+        labels = labels[tracks.rows[tracks.starts]]
     if not weights.sum() > 0:
         raise BadInputError("no-samples", f"nothing to draw from: {len(train)} train samples, all of weight 0")
-    return weights
+    return _balanced(weights, labels == 1) if settings.balanced else weights
+
+
+def _balanced(weights: NDArray[np.float64], manipulated: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Scale the weights of each class to a sum of one half."""
+    totals = {"authentic": weights[~manipulated].sum(), "manipulated": weights[manipulated].sum()}
+    missing = [name for name, total in totals.items() if not total > 0]
+    if missing:
+        raise BadInputError(
+            "empty-class",
+            f"sampling.balanced needs both classes, but nothing {missing[0]} can be drawn from the train split",
+        )
+    return np.asarray(weights / (2 * np.where(manipulated, totals["manipulated"], totals["authentic"])))
 
 
 def draw(

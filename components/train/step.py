@@ -21,10 +21,10 @@ from components.train.log import EpochLog
 from components.train.loop import Parts, Trainer
 from components.train.precision import choose_precision
 from components.train.recipe import TrainRecipe
-from components.train.sampling import EpochBatches, sample_weights, steps_per_epoch
+from components.train.samples import TrainingSamples, training_samples
+from components.train.sampling import EpochBatches, steps_per_epoch
 from components.train.state import RUN, Manifest, RunState
 from components.train.termination import Termination, leave_to_parent
-from media.datasets import PictureDataset, collate
 from media.files import sha256_file
 from media.index import read_index
 from media.settings import validate as validate_settings
@@ -184,10 +184,11 @@ class Run:
         """Return what the loop needs beside the recipe, for a network that is on the device."""
         recipe, device = self.recipe, self.processes.device
         reader = ShardReader(self.index.shards, self.inputs.cache)
-        samples = recipe.sampling.samples_per_epoch or len(self.train_split)
-        steps = steps_per_epoch(samples, recipe.batch_size, recipe.accumulate)
+        samples = training_samples(self.family, self.train_split, reader, self.hard, recipe)
+        count = recipe.sampling.samples_per_epoch or len(samples.weights)
+        steps = steps_per_epoch(count, recipe.batch_size, recipe.accumulate)
         batches = EpochBatches(
-            sample_weights(self.train_split, self.hard, recipe.sampling),
+            samples.weights,
             seed=recipe.seed,
             batch_size=recipe.batch_size,
             batches=steps * recipe.accumulate,
@@ -201,9 +202,7 @@ class Run:
             criterion=self.family.build_loss(validate_settings(self.family.loss_settings, recipe.loss, "loss")).to(
                 device
             ),
-            loader=build_loader(
-                PictureDataset(self.train_split, reader, recipe.policy, recipe.input), batches, recipe, device
-            ),
+            loader=build_loader(samples, batches, recipe, device),
             batches=batches,
             steps=steps,
             validate=partial(
@@ -213,6 +212,7 @@ class Run:
                 input_spec=recipe.input,
                 device=device,
                 task=self.family.task,
+                clips=self.family.clips,
                 batch_size=recipe.validate_batch_size,
                 precision="bf16" if choose_precision(recipe.precision, device) == "bf16" else "fp32",
                 max_authentic_fpr=1.0 if ceiling is None else ceiling,
@@ -261,15 +261,15 @@ class Run:
 
 
 def build_loader(
-    dataset: PictureDataset, batches: EpochBatches, recipe: TrainRecipe, device: torch.device
+    samples: TrainingSamples, batches: EpochBatches, recipe: TrainRecipe, device: torch.device
 ) -> "DataLoader[object]":
     """Return the loader of a process's batches."""
     workers = recipe.workers
     return DataLoader(
-        dataset,
+        samples.dataset,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=samples.collate,
         worker_init_fn=leave_to_parent,
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,

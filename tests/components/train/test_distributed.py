@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.train import step
+from components.train import samples, step
 from components.train.__main__ import main
 from components.train.distributed import Processes, launch, must_launch
 from components.train.errors import ProcessesFailedError
@@ -51,7 +51,7 @@ def _train_as_rank(rank: int, port: int, dataset: Path, recipe: Path, output: Pa
     torch.set_num_threads(1)
     drawn = []
 
-    class Recording(step.PictureDataset):
+    class Recording(samples.PictureDataset):
         def __getitem__(self, key):
             drawn.append(key)
             return super().__getitem__(key)
@@ -62,7 +62,7 @@ def _train_as_rank(rank: int, port: int, dataset: Path, recipe: Path, output: Pa
             notes = {"drawn": drawn, "weights": dict(self.network.named_parameters())}
             torch.save(notes, output.parent / f"rank{rank}.pt")
 
-    step.PictureDataset, step.Trainer = Recording, Keeping  # type: ignore[misc]
+    samples.PictureDataset, step.Trainer = Recording, Keeping  # type: ignore[misc]
     step.train(dataset, output, load(TrainRecipe, recipe))
 
 

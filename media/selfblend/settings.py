@@ -1,0 +1,17 @@
+"""What a recipe says about self-blended pseudo-fakes."""
+
+from pydantic import Field
+
+from media.settings import Settings
+
+
+class PseudoFakeSettings(Settings):
+    """Self-blended pseudo-fakes as training samples.
+
+    Attributes:
+        probability: of an authentic sample that was drawn to become a pseudo-fake, manipulated from then on.
+        real_fakes: False never draws the manipulated samples of the data set: training on real faces alone.
+    """
+
+    probability: float = Field(default=0.5, gt=0, le=1)
+    real_fakes: bool = True
