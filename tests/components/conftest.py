@@ -12,6 +12,7 @@ from skimage import data
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe, NearDuplicates
 from media.pictures import encode_png
+from media.spec import ExtractionSpec, FaceSpec, PreprocessingSpec
 from media.splits import SplitSettings
 
 SIDE = 96  # px
@@ -89,3 +90,34 @@ def tiny_recipe() -> dict[str, Any]:
         "device": "cpu",
         "seed": 1,
     }
+
+
+FRAMES = 3  # of every clip of tiny_faces
+
+
+@pytest.fixture(scope="session")
+def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index folder of 24 clips of 3 "faces" of 96×96 px: 12 train, 6 val, 6 test, every other one manipulated.
+
+    The layout is ``real-fake-frames``; each real clip and the manipulated one made from it are one group.
+    """
+    folder = tmp_path_factory.mktemp("tiny_faces")
+    source = folder / "source"
+    crops = _crops()
+    order = np.random.default_rng(0).permutation(len(crops) // 2)
+    for part in ("real", "manipulated"):
+        (source / part).mkdir(parents=True)
+    for number, place in enumerate(order):
+        for frame in range(FRAMES):
+            rgb = np.roll(crops[2 * place], 2 * frame, axis=1)  # something moves
+            forged, _ = _forge(rgb, crops[2 * place + 1], number)
+            (source / "real" / f"{number:02d}_{frame}.png").write_bytes(encode_png(rgb))
+            (source / "manipulated" / f"{number:02d}_x{number:02d}_{frame}.png").write_bytes(encode_png(forged))
+    recipe = ExtractRecipe(
+        layout="real-fake-frames",
+        dataset="skimage",
+        splits=SplitSettings(fractions={"train": 0.5, "val": 0.25, "test": 0.25}),
+        spec=PreprocessingSpec(extraction=ExtractionSpec(faces=FaceSpec(margin=1.0, size=SIDE))),
+    )
+    extract_frames(str(source), folder / "index", str(folder / "shards"), recipe, workers=1)
+    return folder / "index"
