@@ -16,8 +16,10 @@ from media.errors import BadInputError, MismatchError, SettingsError
 from media.index import SampleIndex
 from media.inputs import network_planes, whole_mask, whole_view
 from media.pictures import decode_mask_png, decode_stored
+from media.selfblend.blend import self_blend
+from media.selfblend.settings import PseudoFakeSettings
 from media.shards import ShardReader
-from media.spec import InputSpec
+from media.spec import FaceSpec, InputSpec
 from media.tracks import draw_window, find_tracks
 from media.transforms import policy
 
@@ -214,9 +216,12 @@ class FaceDataset(Dataset[FaceSample]):
         policy_name: an augmentation policy of ``media.transforms`` that needs no size.
         input_spec: of the view ``whole``.
         clips: whether the network takes clips.
+        pseudo_fakes: how often an authentic face, single or in all frames of its clip, becomes a self-blended
+            pseudo-fake before it is augmented; None makes none.
 
     Raises:
-        SettingsError: for an unknown policy or one that cannot keep a picture's size, or a view other than ``whole``.
+        SettingsError: for an unknown policy or one that cannot keep a picture's size, or a view other than ``whole``;
+            when pseudo-fakes are asked for and the index does not say how its faces were cut.
     """
 
     def __init__(
@@ -226,12 +231,20 @@ class FaceDataset(Dataset[FaceSample]):
         policy_name: str,
         input_spec: InputSpec,
         clips: bool,
+        pseudo_fakes: PseudoFakeSettings | None = None,
     ) -> None:
         if input_spec.view != "whole":
             raise SettingsError(f"input.view = {input_spec.view!r}: faces are seen whole, so it must be 'whole'")
+        self._faces = index.spec.extraction.faces or FaceSpec()
+        if pseudo_fakes is not None and index.spec.extraction.faces is None:
+            raise SettingsError(
+                "sampling.pseudo_fakes blends inside of faces, but the data set's spec.extraction.faces is null: it "
+                "holds whole pictures; extract face crops"
+            )
         self._stored = _Stored(index, reader)
         self._policy = policy(policy_name, None)
         self._input = input_spec
+        self._pseudo_probability = pseudo_fakes.probability if pseudo_fakes else 0.0
         self._tracks = find_tracks(index) if clips else None
 
     def __len__(self) -> int:
@@ -248,13 +261,15 @@ class FaceDataset(Dataset[FaceSample]):
         """
         unit, seed = int(key[0]), int(key[1])
         # Streams of their own: one seed for all would tie the window to the flip.
-        window_seed, policy_seed = np.random.SeedSequence(seed).generate_state(2, np.uint64).tolist()
+        chance, window_seed, *seeds = np.random.SeedSequence(seed).generate_state(4, np.uint64).tolist()
         rows = self._rows(unit, window_seed)
-        frames = [self._frame(row, number, policy_seed) for number, row in enumerate(rows)]
+        label = int(self._stored.label[rows[0]])
+        pseudo = label == 0 and chance < self._pseudo_probability * 2**64
+        frames = [self._frame(row, number, pseudo, *seeds) for number, row in enumerate(rows)]
         sample: FaceSample = {
             "image": torch.from_numpy(np.stack([image for image, _ in frames])),
             "mask": torch.from_numpy(np.stack([mask.view(np.uint8)[None] for _, mask in frames])),
-            "label": int(self._stored.label[rows[0]]),
+            "label": int(label or pseudo),
             "row": rows[0],
             "sample_id": self._stored.sample_id(rows[0]),
         }
@@ -268,9 +283,14 @@ class FaceDataset(Dataset[FaceSample]):
         rows = self._tracks.rows_of(unit)
         return [int(row) for row in rows[draw_window(len(rows), self._input.frames, random.Random(seed))]]
 
-    def _frame(self, row: int, number: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return the planes [C, S, S] and the mask [S, S] of one frame."""
-        rgb, mask = self._policy(*self._stored.read(row), seed, frame=number)
+    def _frame(
+        self, row: int, number: int, pseudo: bool, blend_seed: int, policy_seed: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the planes [C, S, S] and the mask [S, S] of one frame; its seeds are those of the whole clip."""
+        rgb, mask = self._stored.read(row)
+        if pseudo:
+            rgb, mask = self_blend(rgb, self._faces, blend_seed)
+        rgb, mask = self._policy(rgb, mask, policy_seed, frame=number)
         return whole_view(rgb, self._input), whole_mask(mask, self._input)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from media.errors import SettingsError
+from media.selfblend.settings import PseudoFakeSettings
 from media.settings import Settings, validate
 from media.spec import InputSpec
 from models.family import Family
@@ -22,15 +23,17 @@ class SamplingSettings(Settings):
     sample gets the weight of the first band whose bound lies above its forged fraction, or the last band's.
     ``authentic`` is the weight of an authentic sample, ``hard_negative`` that of an authentic sample named as a hard
     negative. A track, the unit that a network of clips draws, has the weight of its heaviest row. ``balanced`` scales
-    the weights so that half of all draws show something authentic and half something manipulated, whatever the data set
-    holds of each. ``samples_per_epoch`` is the number of draws in an epoch, the size of the train split (for clips its
-    tracks) when None; it is rounded up to whole optimizer steps.
+    the weights so that half of all draws show something authentic and half something manipulated, pseudo-fakes among
+    it, whatever the data set holds of each. ``pseudo_fakes`` turns authentic faces into self-blended pseudo-fakes, for
+    classifiers of faces alone; None makes none. ``samples_per_epoch`` is the number of draws in an epoch, the size of
+    the train split (for clips its tracks) when None; it is rounded up to whole optimizer steps.
     """
 
     bands: tuple[tuple[float, float], ...] = Field(default=((0.01, 3.0), (0.05, 2.0), (1.0, 1.0)), min_length=1)
     authentic: float = Field(default=1.0, ge=0)
     hard_negative: float = Field(default=5.0, ge=0)
     balanced: bool = False
+    pseudo_fakes: PseudoFakeSettings | None = None
     samples_per_epoch: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -41,6 +44,24 @@ class SamplingSettings(Settings):
         if any(weight < 0 for _, weight in self.bands):
             raise ValueError("the weights of bands must not be negative")
         return self
+
+    @model_validator(mode="after")
+    def _check_balance(self) -> Self:
+        fakes = self.pseudo_fakes
+        if self.balanced and fakes is not None and fakes.real_fakes and fakes.probability >= 0.5:
+            raise ValueError(
+                f"pseudo_fakes.probability = {fakes.probability} leaves no room for real fakes in a balanced half: "
+                "give less than 0.5, or real_fakes: false"
+            )
+        return self
+
+    @property
+    def authentic_share(self) -> float:
+        """The share of draws that ``balanced`` gives to authentic samples, so that half stay authentic; 0..1."""
+        fakes = self.pseudo_fakes
+        if fakes is None:
+            return 0.5
+        return 0.5 / (1 - fakes.probability) if fakes.real_fakes else 1.0
 
 
 class OptimizerSettings(Settings):
@@ -170,6 +191,10 @@ class TrainRecipe(Settings):
         try:
             family = get_family(self.family)
             _check_view(family, self.input)
+            if self.sampling.pseudo_fakes is not None and family.task != "classification":
+                raise SettingsError(
+                    f"sampling.pseudo_fakes are faces: family {family.name} is no classifier; leave out"
+                )
             family.check_input(validate(family.settings, self.model, "model"), self.input)
             validate(family.loss_settings, self.loss, "loss")
         except SettingsError as error:

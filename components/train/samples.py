@@ -51,6 +51,6 @@ def training_samples(
     if family.task == "segmentation":
         dataset = PictureDataset(train, reader, recipe.policy, recipe.input)
         return TrainingSamples(dataset, collate, sample_weights(train, hard_negatives, recipe.sampling))
-    faces = FaceDataset(train, reader, recipe.policy, recipe.input, family.clips)
+    faces = FaceDataset(train, reader, recipe.policy, recipe.input, family.clips, recipe.sampling.pseudo_fakes)
     tracks = find_tracks(train) if family.clips else None
     return TrainingSamples(faces, face_collate, sample_weights(train, hard_negatives, recipe.sampling, tracks))

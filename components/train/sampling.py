@@ -41,25 +41,32 @@ def sample_weights(
             balancing needs a class of which nothing can be drawn.
     """
     weights, labels = _row_weights(train, hard_negatives, settings), train.column("label")
+    if settings.pseudo_fakes is not None and not settings.pseudo_fakes.real_fakes:
+        weights = np.where(labels == 1, 0.0, weights)
     if tracks is not None and len(tracks):
         # The heaviest row counts, or a hard negative would be diluted by its neighbours.
         weights = np.maximum.reduceat(weights[tracks.rows], tracks.starts)
         labels = labels[tracks.rows[tracks.starts]]
     if not weights.sum() > 0:
         raise BadInputError("no-samples", f"nothing to draw from: {len(train)} train samples, all of weight 0")
-    return _balanced(weights, labels == 1) if settings.balanced else weights
+    return _balanced(weights, labels == 1, settings.authentic_share) if settings.balanced else weights
 
 
-def _balanced(weights: NDArray[np.float64], manipulated: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Scale the weights of each class to a sum of one half."""
-    totals = {"authentic": weights[~manipulated].sum(), "manipulated": weights[manipulated].sum()}
-    missing = [name for name, total in totals.items() if not total > 0]
-    if missing:
-        raise BadInputError(
-            "empty-class",
-            f"sampling.balanced needs both classes, but nothing {missing[0]} can be drawn from the train split",
-        )
-    return np.asarray(weights / (2 * np.where(manipulated, totals["manipulated"], totals["authentic"])))
+def _balanced(
+    weights: NDArray[np.float64], manipulated: NDArray[np.bool_], authentic_share: float
+) -> NDArray[np.float64]:
+    """Scale the weights of each class so that they sum to its share of the draws."""
+    shares = {"authentic": authentic_share, "manipulated": 1 - authentic_share}
+    scaled = np.zeros_like(weights)
+    for (name, share), members in zip(shares.items(), (~manipulated, manipulated), strict=True):
+        total = weights[members].sum()
+        if share > 0 and not total > 0:
+            raise BadInputError(
+                "empty-class", f"sampling.balanced: nothing {name} can be drawn, but a share of {share:.2f} should be"
+            )
+        if share > 0:
+            scaled[members] = weights[members] * (share / total)
+    return scaled
 
 
 def draw(

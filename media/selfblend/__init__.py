@@ -1,5 +1,1 @@
-"""Self-blended pseudo-fakes: real faces, each blended with a transformed copy of itself."""
-
-from media.selfblend.settings import PseudoFakeSettings
-
-__all__ = ["PseudoFakeSettings"]
+"""Self-blended pseudo-fakes: real faces, each blended with a transformed copy of itself (``blend.self_blend``)."""
