@@ -106,8 +106,7 @@ class PixelSampler:
             self._logits.setdefault(name, []).append(logit.ravel()[where].astype(np.float64))
         self._forged.append(mask.ravel()[where])
         self._weights.append(weight)
-        fold = hashlib.sha256(str(row["group_id"]).encode()).digest()[0] % 2
-        self._folds.append(np.full(len(where), fold, dtype=np.int8))
+        self._folds.append(np.full(len(where), fold_of(str(row["group_id"])), dtype=np.int8))
 
     def build(self) -> PixelSample:
         """Return what was drawn.
@@ -123,6 +122,11 @@ class PixelSampler:
             )
         logit = {name: np.concatenate(parts) for name, parts in self._logits.items()}
         return PixelSample(logit, forged, np.concatenate(self._weights), np.concatenate(self._folds))
+
+
+def fold_of(group: str) -> int:
+    """Return 0 or 1, the same for all of a group: in which half of val it is when fitted weights are tried."""
+    return hashlib.sha256(group.encode()).digest()[0] % 2
 
 
 def draw_pixels(

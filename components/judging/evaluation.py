@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from media.verdict import OperatingPoint
 
 METRICS_FILE = "metrics.json"
 SHOWN = ("f1", "iou", "authentic_fpr", "authentic_fp_fraction", "forged_recall")
+SHOWN_VIDEO = ("auc", "ap", "eer", "balanced_accuracy", "tpr_at_fpr_1", "tpr_at_fpr_5", "macro_f1", "ece")
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,12 @@ def read_evaluation(folder: Path, group: str) -> Evaluation:
     """
     path = folder / METRICS_FILE
     try:
-        groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        groups = document["groups"]
         if group not in groups:
             raise unknown_name("evaluation group", group, groups)
         found = groups[group]
-        ensemble = found["ensemble"]
-        shown = {name: _number(ensemble[name]) for name in SHOWN}
-        figures = Figures(
-            f1=shown["f1"],
-            authentic_fpr=shown["authentic_fpr"],
-            robustness=worst_retained(shown["f1"], found.get("robustness", {})),
-        )
+        figures, shown = _faces(found, document) if document.get("task") == "classification" else _regions(found)
         weights, temperatures = found["weights"], found["temperatures"]
         total = sum(weights.values())
         members = {name: Share(weights[name] / total, float(temperatures[name])) for name in found["members"]}
@@ -78,20 +74,47 @@ def read_evaluation(folder: Path, group: str) -> Evaluation:
         ) from error
 
 
-def worst_retained(clean: float | None, robustness: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Return the smallest share of the clean F1 that is left under any degradation, 0 or more.
+def _regions(group: Mapping[str, Any]) -> tuple[Figures, dict[str, float | None]]:
+    ensemble = group["ensemble"]
+    shown = {name: _number(ensemble[name]) for name in SHOWN}
+    degraded = [values["f1"] for values in group.get("robustness", {}).values()]
+    figures = Figures(
+        f1=shown["f1"], authentic_fpr=shown["authentic_fpr"], robustness=worst_retained(shown["f1"], degraded)
+    )
+    return figures, shown
+
+
+def _faces(group: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[Figures, dict[str, float | None]]:
+    """Read the figures of whole media, on the data set that decides."""
+    video = group["ensemble"]["datasets"][document["main_dataset"]]["video"]
+    degraded = [values["video"]["auc"] for values in group.get("robustness", {}).values()]
+    auc, recall = _number(video["auc"]), _number(video["recall_authentic"])
+    figures = Figures(
+        task="classification",
+        auc=auc,
+        tpr=_number(video["recall_forged"]),
+        authentic_fpr=None if recall is None else 1 - recall,
+        robustness=worst_retained(auc, degraded, chance=0.5),
+    )
+    named = {f"video {name}": _number(video[name]) for name in SHOWN_VIDEO}
+    return figures, named | {"authentic_fpr": figures.authentic_fpr, "recall of manipulated": figures.tpr}
+
+
+def worst_retained(clean: float | None, degraded: Sequence[float | None], chance: float = 0.0) -> float | None:
+    """Return the smallest share of a figure above chance that is left under any degradation, 0 or more.
 
     Args:
-        clean: F1 on the pictures as they are.
-        robustness: by degradation a mapping with ``f1``.
+        clean: the figure as things are.
+        degraded: the figure under each degradation.
+        chance: what guessing reaches.
 
     Returns:
-        None where there is no degradation, or an F1 is not defined, or the clean F1 is 0.
+        None where there is no degradation, or a figure is not defined, or the clean one is no better than chance.
     """
-    degraded = [_number(values["f1"]) for values in robustness.values()]
-    if not clean or not degraded or any(value is None for value in degraded):
+    values = [value for value in map(_number, degraded) if value is not None]
+    if clean is None or clean <= chance or not values or len(values) < len(degraded):
         return None
-    return min(value for value in degraded if value is not None) / clean
+    return max(0.0, min(values) - chance) / (clean - chance)
 
 
 def _number(value: Any) -> float | None:

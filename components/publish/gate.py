@@ -6,11 +6,18 @@ from components.publish.recipe import GateSettings
 from media.bundle import Figures, Pointer
 from media.settings import Settings
 
+Name = Literal["f1", "auc", "tpr", "authentic_fpr", "robustness"]
+# What is held against the current release: a classifier's robustness too, which its AUC on clean media hides.
+COMPARED: dict[str, tuple[Name, ...]] = {
+    "segmentation": ("f1", "authentic_fpr"),
+    "classification": ("auc", "tpr", "authentic_fpr", "robustness"),
+}
+
 
 class Check(Settings):
     """One figure against one limit; ``value`` None was not measured, and does not pass."""
 
-    figure: Literal["f1", "authentic_fpr", "robustness"]
+    figure: Name
     value: float | None
     relation: Literal["at least", "at most"]
     limit: float
@@ -29,33 +36,34 @@ def judge_release(figures: Figures, gate: GateSettings, current: Pointer | None)
     Args:
         figures: of the bundle, from its evaluation.
         gate: the limits.
-        current: what is published, None where nothing is.
+        current: what is published, None where nothing is; a release of the other task is not compared with.
 
     Returns:
         One check for each limit that is set.
     """
-    checks = []
-    if gate.min_f1 is not None:
-        checks.append(_at_least("f1", figures.f1, gate.min_f1, "min_f1"))
-    if gate.max_authentic_fpr is not None:
-        checks.append(_at_most("authentic_fpr", figures.authentic_fpr, gate.max_authentic_fpr, "max_authentic_fpr"))
-    if gate.robustness_floor is not None:
-        checks.append(_at_least("robustness", figures.robustness, gate.robustness_floor, "robustness_floor"))
-    if current is not None and gate.margin is not None:
+    limits: dict[str, tuple[Name, float | None]] = {
+        "max_authentic_fpr": ("authentic_fpr", gate.max_authentic_fpr),
+        "robustness_floor": ("robustness", gate.robustness_floor),
+    }
+    if figures.task == "segmentation":
+        limits = {"min_f1": ("f1", gate.min_f1), **limits}
+    else:
+        limits = {"min_auc": ("auc", gate.min_auc), "min_tpr": ("tpr", gate.min_tpr), **limits}
+    checks = [_check(figures, name, limit, because) for because, (name, limit) in limits.items() if limit is not None]
+    if current is not None and gate.margin is not None and current.figures.task == figures.task:
         because = f"current release {current.version}, margin {gate.margin:g}"
-        old = current.figures
-        if old.f1 is not None:
-            checks.append(_at_least("f1", figures.f1, old.f1 - gate.margin, because))
-        if old.authentic_fpr is not None:
-            checks.append(_at_most("authentic_fpr", figures.authentic_fpr, old.authentic_fpr + gate.margin, because))
+        for name in COMPARED[figures.task]:
+            old = getattr(current.figures, name)
+            if old is not None:
+                worse = gate.margin if name == "authentic_fpr" else -gate.margin
+                checks.append(_check(figures, name, old + worse, because))
     return checks
 
 
-def _at_least(figure: Literal["f1", "robustness"], value: float | None, limit: float, because: str) -> Check:
+def _check(figures: Figures, name: Name, limit: float, because: str) -> Check:
+    value = getattr(figures, name)
+    if name == "authentic_fpr":
+        passed = value is not None and value <= limit
+        return Check(figure=name, value=value, relation="at most", limit=limit, because=because, passed=passed)
     passed = value is not None and value >= limit
-    return Check(figure=figure, value=value, relation="at least", limit=limit, because=because, passed=passed)
-
-
-def _at_most(figure: Literal["authentic_fpr"], value: float | None, limit: float, because: str) -> Check:
-    passed = value is not None and value <= limit
-    return Check(figure=figure, value=value, relation="at most", limit=limit, because=because, passed=passed)
+    return Check(figure=name, value=value, relation="at least", limit=limit, because=because, passed=passed)

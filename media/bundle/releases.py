@@ -7,7 +7,7 @@ which version to serve. Readers start at the pointer, so a version that is still
 import hashlib
 from pathlib import Path
 
-from media.bundle.document import BUNDLE_FILE, Name, Sha256
+from media.bundle.document import BUNDLE_FILE, Name, Sha256, Task
 from media.bundle.reading import VerifiedBundle, parse_bundle, parse_document, read_bundle
 from media.errors import MismatchError
 from media.files import sha256_file, write_bytes
@@ -21,12 +21,18 @@ POINTER_FILE = "current.json"
 class Figures(Settings):
     """What a release was let through with: measured by the evaluation, all 0..1, None where not measured.
 
-    ``robustness`` is the worst F1 on degraded pictures divided by the F1 on the pictures as they are.
+    Of networks that mark regions: ``f1``, the share of authentic pictures called forged, and as ``robustness`` the
+    worst F1 on degraded pictures divided by the F1 on the pictures as they are. Of classifiers, over whole media:
+    ``auc``, the share of manipulated media called so (``tpr``), that of authentic ones, and as ``robustness`` what the
+    worst degradation leaves of the AUC above chance.
     """
 
-    f1: float | None
-    authentic_fpr: float | None
-    robustness: float | None
+    task: Task = "segmentation"
+    f1: float | None = None
+    auc: float | None = None
+    tpr: float | None = None
+    authentic_fpr: float | None = None
+    robustness: float | None = None
 
 
 class Pointer(Settings):

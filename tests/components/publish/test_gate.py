@@ -86,4 +86,49 @@ def test_a_check_says_figure_value_and_limit() -> None:
 def test_robustness_is_the_smallest_share_of_f1_that_is_left(
     clean: float | None, degraded: dict[str, float | None], expected: float | None
 ) -> None:
-    assert worst_retained(clean, {name: {"f1": value} for name, value in degraded.items()}) == expected
+    assert worst_retained(clean, list(degraded.values())) == expected
+
+
+FACES = Figures(task="classification", auc=0.95, tpr=0.8, authentic_fpr=0.05, robustness=0.8)
+FACE_GATE = GateSettings(min_auc=0.9, min_tpr=0.7, max_authentic_fpr=0.1, robustness_floor=0.5, margin=0.02)
+
+
+def released(**change: float) -> Pointer:
+    figures = FACES.model_copy(update=change)
+    return Pointer(name="faces", version="3", bundle_sha256="0" * 64, figures=figures, evaluation_sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"auc": 0.89}, "auc: min_auc"),
+        ({"tpr": 0.69}, "tpr: min_tpr"),
+        ({"authentic_fpr": 0.11}, "authentic_fpr: max_authentic_fpr"),
+        ({"robustness": 0.49}, "robustness: robustness_floor"),
+        ({"auc": None}, "auc: min_auc"),
+    ],
+)
+def test_classifiers_have_limits_of_their_own(change: dict[str, float | None], expected: str) -> None:
+    assert failed(FACES, FACE_GATE) == []
+    assert failed(FACES.model_copy(update=change), FACE_GATE) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("old", "figure"),
+    [({"auc": 0.98}, "auc"), ({"tpr": 0.83}, "tpr"), ({"authentic_fpr": 0.02}, "authentic_fpr"),
+     ({"robustness": 0.83}, "robustness")],
+)  # fmt: skip
+def test_classifiers_are_held_against_the_current_release(old: dict[str, float], figure: str) -> None:
+    assert failed(FACES, FACE_GATE, released()) == []
+    assert failed(FACES, FACE_GATE, released(**old)) == [f"{figure}: current release 3, margin 0.02"]
+
+
+def test_a_release_of_the_other_task_is_no_measure() -> None:
+    assert failed(FACES, FACE_GATE, current(authentic_fpr=0.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("clean", "degraded", "expected"), [(0.9, [0.7, 0.8], 0.5), (0.9, [0.4], 0.0), (0.5, [0.6], None)]
+)
+def test_robustness_of_an_auc_counts_from_chance(clean: float, degraded: list[float], expected: float | None) -> None:
+    assert worst_retained(clean, degraded, chance=0.5) == (expected if expected is None else pytest.approx(expected))
