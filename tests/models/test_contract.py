@@ -10,12 +10,15 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from components.export.formats import Exported, write_onnx, write_torchscript
 from components.export.recipe import ExportRecipe
 from media.spec import ElaSpec, InputSpec
 from models.checkpoint import load_state
+from models.family import FaceParts
 from models.inputs import Normalize
 from models.parameters import count_parameters
 from models.registry import family_names, get_family
@@ -49,7 +52,7 @@ class FamilyContract:
     def batch(self, batch: int) -> dict[str, Tensor]:
         mask = torch.zeros(batch, 1, SIZE, SIZE, dtype=torch.uint8)
         mask[0, :, 8:24, 8:24] = 1
-        return {"mask": mask, "label": mask.flatten(1).amax(1).long()}
+        return {"image": self.pixels(batch), "mask": mask, "label": mask.flatten(1).amax(1).long()}
 
     def output_shape(self, batch: int) -> tuple[int, ...]:
         family = get_family(self.family)
@@ -174,6 +177,39 @@ def run_onnx(network: Exported, example: Tensor, path: Path) -> Callable[[Tensor
     return lambda pixels: session.run(None, {"pixels": pixels.numpy()})[0]
 
 
+def script_part(part: nn.Module, example: tuple[Tensor, ...], path: Path) -> Callable[..., Any]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is deprecated", category=Warning)
+        with torch.no_grad():
+            traced: Any = torch.jit.trace(part, example, check_trace=False)  # type: ignore[no-untyped-call]
+            torch.jit.save(torch.jit.freeze(traced), path)
+        loaded = torch.jit.load(path)
+    return lambda *given: [value.detach().numpy() for value in as_tuple(loaded(*given))]
+
+
+def onnx_part(part: nn.Module, example: tuple[Tensor, ...], path: Path) -> Callable[..., Any]:
+    batch = torch.export.Dim("batch", min=1)
+    torch.onnx.export(
+        part,
+        example,
+        path,
+        input_names=[f"input{number}" for number in range(len(example))],
+        opset_version=ExportRecipe().opset,
+        dynamic_shapes=tuple({0: batch} for _ in example),
+        dynamo=True,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda *given: session.run(None, {f"input{n}": value.numpy() for n, value in enumerate(given)})
+
+
+def as_tuple(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (output,) if isinstance(output, Tensor) else output
+
+
+EXPORTERS = {"torchscript": script_part, "onnx": onnx_part}
+
+
 class AttentionFPNContract(FamilyContract):
     family = "forgery"
     settings: ClassVar[dict[str, Any]] = {
@@ -220,6 +256,137 @@ class TestFeatureGateOnEfficientNetLite(FamilyContract):
 class TestPublishedNetwork(FamilyContract):
     family = "forgery"
     settings: ClassVar[dict[str, Any]] = {"weights": "random"}
+
+
+class FaceContract(FamilyContract):
+    """What every classifier of faces must do besides; it is its parts that are exported."""
+
+    @pytest.mark.parametrize("form", ["torchscript", "onnx"])
+    def test_an_exported_graph_agrees_at_two_batch_sizes(self, network: nn.Module, form: str, tmp_path: Path) -> None:
+        parts = self.parts(network)
+        run = EXPORTERS[form](parts.frames.eval(), (self.inputs(2),), tmp_path / "frames")
+        for batch in (1, 5):
+            with torch.no_grad():
+                expected = parts.frames(self.inputs(batch))
+            for ours, theirs in zip(run(self.inputs(batch)), expected, strict=True):
+                assert np.abs(ours - theirs.numpy()).max() < PARITY
+
+    def test_the_parts_give_what_they_say(self, network: nn.Module) -> None:
+        parts = self.parts(network)
+        with torch.no_grad():
+            outputs = dict(zip(parts.outputs, parts.frames(self.inputs(3)), strict=True))
+            torch.testing.assert_close(outputs["logits"], network(self.inputs(3)))
+        assert next(iter(outputs)) == "logits"
+        if "heatmap" in outputs:
+            heatmap = outputs["heatmap"]
+            assert heatmap.shape[:2] == (3, 1)
+            assert heatmap.min() >= 0
+            assert heatmap.max() <= 1
+
+    def parts(self, network: nn.Module) -> FaceParts:
+        face_parts = get_family(self.family).face_parts
+        assert face_parts is not None
+        return face_parts(network.eval())
+
+
+class ClipContract(FaceContract):
+    """What every classifier of clips must do besides."""
+
+    LENGTHS: ClassVar[dict[int, list[int]]] = {1: [2], 2: [1, 3], 3: [3, 1, 2], 4: [1, 3, 2, 4]}
+
+    def clips(self, batch: int) -> tuple[Tensor, Tensor]:
+        lengths = torch.tensor(self.LENGTHS[batch])
+        return self.inputs(int(lengths.sum())), lengths
+
+    def loss(self, network: nn.Module, batch: int) -> dict[str, Tensor]:
+        family = get_family(self.family)
+        pixels, lengths = self.clips(batch)
+        samples = {"label": torch.arange(batch) % 2, "lengths": lengths}
+        terms = family.build_loss(family.loss_settings())(network(pixels, lengths), samples)
+        assert isinstance(terms, dict)
+        return terms
+
+    def test_a_step_on_single_pictures_works_too(self, network: nn.Module) -> None:
+        super().loss(network.train(), 3)["loss"].backward()
+
+    def test_a_single_picture_is_a_clip_of_one(self, network: nn.Module) -> None:
+        network.eval()
+        with torch.no_grad():
+            torch.testing.assert_close(network(self.inputs(3), torch.ones(3).long()), network(self.inputs(3)))
+
+    @given(lengths=st.lists(st.integers(1, 5), min_size=1, max_size=4), seed=st.integers(0, 99))
+    @settings(
+        max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    )
+    def test_a_clip_is_judged_alike_whatever_its_neighbours_and_padding(
+        self, network: nn.Module, lengths: list[int], seed: int
+    ) -> None:
+        network.eval()
+        pixels = torch.randn(sum(lengths), self.channels, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+        clips = pixels.split(lengths)
+        padded = torch.full((len(lengths), 6, self.channels, SIZE, SIZE), torch.nan)
+        for row, clip in zip(padded, clips, strict=True):
+            row[: len(clip)] = clip
+        counts = torch.tensor(lengths)
+        with torch.no_grad():
+            together = network(pixels, counts)
+            alone = torch.cat([network(clip, torch.tensor([len(clip)])) for clip in clips])
+            of_five_dimensions = torch.cat([network(clip.unsqueeze(0)) for clip in clips])
+            torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(of_five_dimensions, alone, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(network(padded, counts), alone, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("form", ["eager", "torchscript", "onnx"])
+    def test_the_exported_clip_part_agrees_at_several_batch_sizes_and_lengths(
+        self, network: nn.Module, form: str, tmp_path: Path
+    ) -> None:
+        parts, frames = self.parts(network), 4
+        assert parts.clip is not None
+        run: Callable[..., Any] = lambda *given: (parts.clip(*given).numpy(),)  # noqa: E731
+        with torch.no_grad():
+            if form != "eager":
+                run = EXPORTERS[form](parts.clip.eval(), self.padded(parts, 2, frames)[:2], tmp_path / "clip")
+            for batch in (1, 2, 3, 4):
+                vectors, lengths, expected = self.padded(parts, batch, frames)
+                assert np.abs(run(vectors, lengths)[0] - expected.numpy()).max() < PARITY
+
+    def padded(self, parts: FaceParts, batch: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return padded vectors, lengths, and what the whole network makes of the clips."""
+        pixels, lengths = self.clips(batch)
+        with torch.no_grad():
+            vectors = dict(zip(parts.outputs, parts.frames(pixels), strict=True))["vectors"]
+            expected = parts.frames.network(pixels, lengths)  # type: ignore[operator]
+        padded = torch.full((batch, frames, vectors.shape[1]), 1e3)
+        for row, clip in zip(padded, vectors.split(lengths.tolist()), strict=True):
+            row[: len(clip)] = clip
+        return padded, lengths, expected
+
+
+class TestGenConViT(FaceContract):
+    family = "genconvit"
+    settings: ClassVar[dict[str, Any]] = {
+        "backbones": ("test_efficientnet", "test_convnext"),  # the same blocks as their families, a tenth of the size
+        "weights": ("random", "random"),
+        "autoencoder_widths": (8, 16),
+        "latent_width": 8,
+    }
+
+    def inputs(self, batch: int) -> Tensor:
+        return self.pixels(batch) / 255
+
+
+class TestGenConViTOnBothViews(TestGenConViT):
+    settings: ClassVar[dict[str, Any]] = TestGenConViT.settings | {"views": "input+reconstruction"}
+
+
+class TestSpotter(ClipContract):
+    family = "spotter"
+    settings: ClassVar[dict[str, Any]] = {
+        "backbone": "test_efficientnet",
+        "weights": "random",
+        "pyramid_channels": 16,
+        "gru_width": 8,
+    }
 
 
 def test_every_family_is_held_to_the_contract() -> None:

@@ -1,0 +1,62 @@
+"""The loss of GenConViT: cross-entropy, the errors of both reconstructions, and the divergence of the latent."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.genconvit.network import GenConViTOutput
+from models.genconvit.settings import GenConViTLossSettings
+
+
+class GenConViTLoss(nn.Module):
+    """w_c · (cross-entropy A + B) / 2 + w_a · MSE_A + w_v · (MSE_B + warm-up · w_kl · KL).
+
+    * Cross-entropy is that of a sigmoid, the mean over the batch.
+    * MSE is the mean over the batch of the squared difference of pixels in 0..1.
+    * KL is the divergence of the latent from the standard normal distribution, -½ Σ (1 + log σ² - μ² - σ²) over the
+      latent of a sample (Kingma and Welling, 2014, appendix B), divided by the number of values of its picture so that
+      it has the scale of the MSE and does not grow with the input's size; the mean over the batch.
+    * The warm-up is batches / ``kl_warmup_batches``, at most 1.
+
+    Everything is computed in float32, also under autocast.
+
+    Args:
+        settings: the weights.
+
+    Shape:
+        - output: ``GenConViTOutput``.
+        - batch["image"]: pixels 0..255, any type, [B, 3, S, S]; batch["label"]: 0 or 1, [B].
+        - Output: float32 scalars ``loss``, ``cross_entropy_a``, ``cross_entropy_b``, ``mse_a``, ``mse_b``, ``kl``,
+          ``kl_warmup``.
+    """
+
+    def __init__(self, settings: GenConViTLossSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, output: GenConViTOutput, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss and its terms."""
+        weights = self.settings
+        with torch.autocast(output.mu.device.type, enabled=False):
+            label = batch["label"].float().unsqueeze(1)
+            pixels = batch["image"].float() / 255
+            terms = {
+                "cross_entropy_a": functional.binary_cross_entropy_with_logits(output.logits_a.float(), label),
+                "cross_entropy_b": functional.binary_cross_entropy_with_logits(output.logits_b.float(), label),
+                "mse_a": functional.mse_loss(output.reconstruction_a.float(), pixels),
+                "mse_b": functional.mse_loss(output.reconstruction_b.float(), pixels),
+                "kl": _divergence(output.mu.float(), output.log_variance.float()) / pixels[0].numel(),
+                "kl_warmup": (output.batches / max(weights.kl_warmup_batches, 1)).float().clamp(max=1),
+            }
+            cross_entropy = (terms["cross_entropy_a"] + terms["cross_entropy_b"]) / 2
+            vae = terms["mse_b"] + terms["kl_warmup"] * weights.kl_weight * terms["kl"]
+            loss = weights.cross_entropy_weight * cross_entropy
+            loss = loss + weights.autoencoder_weight * terms["mse_a"] + weights.vae_weight * vae
+        return {"loss": loss, **terms}
+
+
+def _divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
+    summed = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).flatten(1).sum(dim=1)
+    return summed.mean()
