@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from media.errors import SettingsError, unknown_name
 from media.tiles import pad_to
+from media.transforms_compression import JPEG_BLOCK, h264_intra, shifted_jpeg
 
 
 @contextmanager
@@ -58,15 +59,27 @@ class GaussNoise(A.GaussNoise):  # type: ignore[misc]
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Draw ``noise_map``: int16 of the picture's shape, in grey levels."""
-        del data
         std = 255 * self.py_random.uniform(*self.std_range)
         levels = np.rint(std * _normal_quantiles()).astype(np.int16)
-        picks = self.random_generator.integers(0, 1 << 16, size=params["shape"], dtype=np.uint16)
+        picks = self._source(data).integers(0, 1 << 16, size=params["shape"], dtype=np.uint16)
         return {"noise_map": cv2.LUT(picks, levels)}
+
+    def _source(self, data: dict[str, Any]) -> np.random.Generator:
+        del data
+        generator: np.random.Generator = self.random_generator
+        return generator
 
     def apply(self, img: Rgb, noise_map: NDArray[np.int16], **_: Any) -> Rgb:
         """Add ``noise_map`` and clip."""
         return np.asarray(cv2.add(img, noise_map, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
+class FrameNoise(GaussNoise):
+    """The same noise, drawn anew for every frame of a clip: sensors repeat their level, never their noise."""
+
+    def _source(self, data: dict[str, Any]) -> np.random.Generator:
+        # One number is taken whatever the frame, so that what is drawn after the noise stays the same.
+        return np.random.default_rng((int(self.random_generator.integers(1 << 63)), data["frame"]))
 
 
 class RandomRotate90(A.RandomRotate90):  # type: ignore[misc]
@@ -91,6 +104,46 @@ class ImageCompression(A.ImageCompression):  # type: ignore[misc]
         """Compress and decode once."""
         decoded = super().apply(cv2.cvtColor(img, cv2.COLOR_RGB2BGR), quality=quality, image_type=image_type, **params)
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+class ShiftedCompression(A.ImageOnlyTransform):  # type: ignore[misc]
+    """JPEG compression on a grid of blocks that begins anywhere."""
+
+    def __init__(self, quality: tuple[int, int], p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self._quality = quality
+
+    def get_params(self) -> dict[str, Any]:
+        """Draw quality and shift."""
+        draw = self.py_random
+        return {
+            "quality": draw.randint(*self._quality),
+            "shift": (draw.randrange(JPEG_BLOCK), draw.randrange(JPEG_BLOCK)),
+        }
+
+    def apply(self, img: Rgb, quality: int, shift: tuple[int, int], **_: Any) -> Rgb:
+        """Compress and decode once."""
+        return shifted_jpeg(img, quality, shift)
+
+
+class VideoCompression(A.ImageOnlyTransform):  # type: ignore[misc]
+    """What a video site does: scaled down, compressed by H.264 as a key frame, and scaled up again by the player."""
+
+    def __init__(self, crf: tuple[int, int], scale: tuple[float, float], p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self._crf = crf
+        self._scale = scale
+
+    def get_params(self) -> dict[str, Any]:
+        """Draw rate factor and scale."""
+        return {"crf": self.py_random.randint(*self._crf), "scale": self.py_random.uniform(*self._scale)}
+
+    def apply(self, img: Rgb, crf: int, scale: float, **_: Any) -> Rgb:
+        """Scale, compress, decode, and scale back."""
+        height, width = img.shape[:2]
+        small = (max(1, round(width * scale)), max(1, round(height * scale)))
+        compressed = h264_intra(np.asarray(cv2.resize(img, small, interpolation=cv2.INTER_AREA), np.uint8), crf)
+        return np.asarray(cv2.resize(compressed, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def _resized_crop(size: int) -> Any:
@@ -144,6 +197,28 @@ def _native(size: int) -> list[Any]:
     return [*_orientation(), A.OneOf(colour, p=0.3), ImageCompression("jpeg", quality_range=(75, 98), p=0.3)]
 
 
+def _faces(size: int) -> list[Any]:
+    del size  # faces keep theirs
+    colour = [A.RandomBrightnessContrast(0.15, 0.15), A.HueSaturationValue(6, 20, 15)]
+    interpolation = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
+    jpeg = [ShiftedCompression((40, 95)), ShiftedCompression((50, 95), p=0.5)]
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.OneOf(colour, p=0.4),
+        FrameNoise(std_range=(0.005, 0.03), p=0.2),
+        A.Downscale(scale_range=(0.4, 0.9), interpolation_pair=interpolation, p=0.25),
+        A.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.4, 1.5), p=0.2),
+        A.OneOf([A.Sequential(jpeg, p=1.0), VideoCompression((20, 40), (0.6, 1.0))], p=0.6),
+    ]
+
+
+def _faces_light(size: int) -> list[Any]:
+    del size
+    colour = [A.RandomBrightnessContrast(0.1, 0.1), A.HueSaturationValue(4, 10, 10)]
+    compression = [ShiftedCompression((75, 98)), VideoCompression((18, 28), (0.9, 1.0))]
+    return [A.HorizontalFlip(p=0.5), A.OneOf(colour, p=0.3), A.OneOf(compression, p=0.3)]
+
+
 def _nothing(size: int) -> list[Any]:
     del size
     return []
@@ -170,16 +245,31 @@ def _centre_window(shape: tuple[int, int], mask: Mask | None, size: int, draw: r
     return (shape[0] - size) // 2, (shape[1] - size) // 2
 
 
+def _jittered(shape: tuple[int, ...], kept: float, draw: random.Random) -> tuple[slice, slice]:
+    """Choose a window that keeps between ``kept`` and 1 of each side: what a face detector does a little differently.
+
+    Nothing is resampled: the scaling to the network's input takes up the difference.
+    """
+    share = draw.uniform(kept, 1.0)
+    sides = [max(1, round(side * share)) for side in shape]
+    starts = [draw.randint(0, whole - side) for whole, side in zip(shape, sides, strict=True)]
+    top, left = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+    return top, left
+
+
 @dataclass(frozen=True)
 class _Definition:
     steps: Callable[[int], list[Any]]
     window: Window | None = None  # None where the first step crops by itself, for which it needs a size
+    kept: float = 1.0  # the least share of each side that is kept where no size is given
 
 
 _DEFINITIONS = {
     "forgery": _Definition(_forgery),
     "enhanced": _Definition(_enhanced),
     "native": _Definition(_native, _random_window),
+    "faces": _Definition(_faces, _random_window, kept=0.9),
+    "faces_light": _Definition(_faces_light, _random_window, kept=0.95),
     "none": _Definition(_nothing, _centre_window),
 }
 POLICIES = tuple(_DEFINITIONS)
@@ -229,10 +319,14 @@ class Policy:
             frame: number of the picture in a clip whose frames share a seed: only noise is drawn anew in each.
 
         Returns:
-            uint8 [size, size, 3] and bool [size, size]; without a size [H, W, 3] and [H, W].
+            uint8 [size, size, 3] and bool [size, size]; without a size [h, w, 3] and [h, w], the picture's own or that
+            of a window in it.
         """
         draw = random.Random(int(seed))  # a NumPy integer is no seed to it
-        if self._window is not None and self.size is not None:
+        if self.size is None:
+            window = _jittered(rgb.shape[:2], _DEFINITIONS[self.name].kept, draw)
+            rgb, mask = rgb[window], None if mask is None else mask[window]
+        elif self._window is not None:
             rgb, mask = pad_to(rgb, self.size), None if mask is None else pad_to(mask, self.size)
             top, left = self._window((rgb.shape[0], rgb.shape[1]), mask, self.size, draw)
             window = np.s_[top : top + self.size, left : left + self.size]
@@ -266,6 +360,12 @@ def policy(name: str, size: int | None = 512) -> Policy:
     picture, with probability 0.7, one that holds forged pixels. Then flips and rotation as above, mild colour changes
     (p 0.3), and one JPEG compression of quality 75 to 98 (p 0.3).
 
+    ``faces``: a window of 0.9 to 1 of the crop's side, horizontal flip (p 0.5), one of brightness and contrast (0.15,
+    0.15) and hue, saturation and value (6, 20, 15) with p 0.4, Gaussian noise (std 0.005 to 0.03, p 0.2), scaling down
+    to 0.4 to 0.9 and up again (p 0.25), Gaussian blur (sigma 0.4 to 1.5 px, p 0.2), and with p 0.6 either JPEG of
+    quality 40 to 95, half of them twice, on shifted grids, or a key frame of H.264 (crf 20 to 40) at 0.6 to 1 of the
+    size. ``faces_light``: a window of 0.95 to 1, the flip, weaker colours (p 0.3), and one mild compression (p 0.3).
+
     ``none``: the window in the middle, and nothing else.
 
     A window larger than the picture is filled by reflection. A random crop of a forged picture may hold no forged
@@ -273,8 +373,8 @@ def policy(name: str, size: int | None = 512) -> Policy:
 
     Args:
         name: one of ``POLICIES``.
-        size: side of the result, px; None keeps every picture's own size, which all can but ``forgery`` and
-            ``enhanced``.
+        size: side of the result, px; None keeps a picture as large as it is, but for the window of ``faces`` and
+            ``faces_light``; ``forgery`` and ``enhanced`` need a size.
 
     Raises:
         SettingsError: for an unknown name or a size below 1, or none where one is needed.
