@@ -1,6 +1,6 @@
 """timm's networks as backbones: built by name, started from weights, for families that put their own head on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import timm
@@ -113,6 +113,23 @@ def start(backbone: PooledBackbone | PyramidBackbone, weights: str) -> None:
     else:
         state = read_weights(weights)
     backbone.model.load_state_dict(fit_weights(state, backbone.model.state_dict(), weights))
+
+
+def recognise(state: Mapping[str, Tensor], names: Sequence[str], build: Callable[[str], nn.Module]) -> str | None:
+    """Return the first of ``names`` whose backbone has exactly the keys and shapes of ``state``, None if there is none.
+
+    Args:
+        state: of a backbone.
+        names: timm's names, in the order in which they are looked at; networks that differ in padding alone look alike.
+        build: makes the backbone of a name.
+    """
+    shapes = {key: value.shape for key, value in state.items()}
+    for name in names:
+        with torch.device("meta"):  # no memory, no time
+            backbone = build(name)
+        if {key: value.shape for key, value in backbone.state_dict().items()} == shapes:
+            return name
+    return None
 
 
 def _create(name: str, options: dict[str, Any], pretrained: bool = False) -> Any:

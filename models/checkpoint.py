@@ -203,7 +203,7 @@ def load_state(network: nn.Module, state_dict: Mapping[str, Tensor], family: Fam
     Raises:
         MismatchError: listing what does not match and must; the network is unchanged.
     """
-    given = family.adapt_state_dict({_unwrapped(key): value for key, value in state_dict.items()})
+    given = family.adapt_state_dict(unwrapped(state_dict))
     own = network.state_dict()
     problems = {key: "not in the checkpoint; stays as it starts" for key in own if key not in given}
     problems |= {key: "in the checkpoint, not in the network; not loaded" for key in given if key not in own}
@@ -229,10 +229,14 @@ def load_state(network: nn.Module, state_dict: Mapping[str, Tensor], family: Fam
     return lines
 
 
-def _unwrapped(key: str) -> str:
-    while key.startswith(WRAPPER_PREFIXES):
-        key = key.partition(".")[2]
-    return key
+def unwrapped(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return ``state_dict`` without what data parallelism and torch.compile put before its keys."""
+    found = {}
+    for key, value in state_dict.items():
+        while key.startswith(WRAPPER_PREFIXES):
+            key = key.partition(".")[2]
+        found[key] = value
+    return found
 
 
 def load_network(path: Path, *, device: str | torch.device = "cpu") -> LoadedNetwork:
@@ -240,11 +244,19 @@ def load_network(path: Path, *, device: str | torch.device = "cpu") -> LoadedNet
 
     Raises:
         StorageError, BadInputError: as ``read_checkpoint``.
+        MismatchError, SettingsError: as ``network_of``.
+    """
+    return network_of(read_checkpoint(path), path, device=device)
+
+
+def network_of(checkpoint: Checkpoint, path: Path, *, device: str | torch.device = "cpu") -> LoadedNetwork:
+    """Build the network that ``checkpoint``, read from ``path``, describes, and load its weights.
+
+    Raises:
         MismatchError: when the checkpoint does not describe its network (the published layout does not), when
             its specification is not what its hash says, or when its weights do not fit.
         SettingsError: when its settings or its family are unknown to this version.
     """
-    checkpoint = read_checkpoint(path)
     described = (checkpoint.model_type, checkpoint.model_settings, checkpoint.spec, checkpoint.class_names)
     if checkpoint.model_type is None or checkpoint.model_settings is None or checkpoint.spec is None:
         raise MismatchError(

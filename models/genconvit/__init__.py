@@ -9,9 +9,13 @@ from models.family import FaceParts, Family
 from models.genconvit.settings import GenConViTLossSettings, GenConViTSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
     from torch import nn
 
     from media.spec import InputSpec
+    from models.loading import Found
 
 
 def _build(settings: GenConViTSettings, in_channels: int, *, pretrained: bool = True) -> nn.Module:
@@ -45,6 +49,30 @@ def _face_parts(network: nn.Module) -> FaceParts:
     from models.genconvit.parts import FrameNetwork
 
     return FaceParts(frames=FrameNetwork(network), outputs=("logits",))
+
+
+def load_genconvit_from_checkpoint(
+    path: Path, backbones: tuple[str, str] | None = None, device: str | torch.device = "cpu"
+) -> Found:
+    """Load a network ready to judge, and say what was found.
+
+    Args:
+        path: a checkpoint of ours, or a bare state dictionary (``.pth``, ``.pt``, ``.safetensors``), also under
+            ``state_dict`` or ``model_state_dict`` and with the prefixes of data parallelism or torch.compile.
+        backbones: timm's names, for a state dictionary of others than the common ones; a checkpoint names its own.
+        device: where to.
+
+    Returns:
+        The network in evaluation mode, its settings, its preprocessing where the file says it, and a description.
+
+    Raises:
+        StorageError: when there is no file at ``path``.
+        BadInputError: when it is damaged, unsafe, or holds no weights.
+        MismatchError: when it is no GenConViT, or its backbones are not recognised; everything must match.
+    """
+    from models.genconvit.loading import load
+
+    return load(FAMILY, path, backbones, device)
 
 
 FAMILY = Family(

@@ -10,10 +10,13 @@ from models.spotter.settings import SpotterLossSettings, SpotterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    import torch
     from torch import Tensor, nn
 
     from media.spec import InputSpec
+    from models.loading import Found
 
 
 def _build(settings: SpotterSettings, in_channels: int, *, pretrained: bool = True) -> nn.Module:
@@ -51,6 +54,29 @@ def _heatmaps(network: nn.Module, pixels: Tensor) -> Mapping[str, Tensor]:
     from models.spotter.heatmap import heatmaps
 
     return heatmaps(network, pixels)
+
+
+def load_spotter(path: Path, device: str | torch.device = "cpu") -> Found:
+    """Load a network ready to judge, and say what was found; whether it is B0 or B3 is told by the weights.
+
+    Args:
+        path: a checkpoint of ours, or a bare state dictionary (see ``models.loading``); or a folder of such files, of
+            which one on EfficientNet-B3 is preferred, with one on EfficientNet-B0 as fallback when none of B3 can be
+            read.
+        device: where to.
+
+    Returns:
+        The network in evaluation mode, its settings, its preprocessing where the file says it, and a description,
+        which also names the files of a folder that were not taken and why.
+
+    Raises:
+        StorageError: when there is no file, or no readable one in a folder.
+        BadInputError: when a file is damaged, unsafe, or holds no weights.
+        MismatchError: when it is no Spotter, or a folder holds several of the preferred kind.
+    """
+    from models.spotter.loading import load
+
+    return load(FAMILY, path, device)
 
 
 FAMILY = Family(
