@@ -7,11 +7,23 @@ from components.export.parity import Parity
 from components.export.recipe import ExportRecipe
 from components.judging.evaluation import Evaluation
 from components.judging.operating_point import Choice
-from media.bundle import Bundle
-from media.bundle.document import RelativePath
+from media.bundle import CARD_FILE, Bundle, BundleMember
+from media.bundle.document import RelativePath, Task
 from media.index import SampleIndex
 
 SPLIT_NAMES = ("train", "val", "test")
+# What the networks of a task are given and how the verdict comes about.
+HOW: dict[Task, str] = {
+    "segmentation": (
+        "A picture is judged at its own resolution in overlapping tiles. The probability of a pixel is the weighted "
+        "mean of sigmoid(logit / temperature) over the members."
+    ),
+    "classification": (
+        "A medium is judged by the faces found in it. The probability of a face is the weighted mean over the members "
+        "of the mean of sigmoid(logit / temperature) over its clips, or over its frames where a member has no clips; "
+        "that of a medium is its most suspicious face's."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -71,18 +83,21 @@ def _members(bundle: Bundle) -> str:
         (
             member.name,
             member.family,
-            f"{member.input.size} px, {member.input.channels} channels",
+            _input(member),
             _number(member.weight),
             _number(member.temperature),
             _number(member.operating_point.threshold),
         )
         for member in bundle.members
     ]
-    header = ("member", "family", "tile", "weight", "temperature", "threshold")
-    return (
-        "## Members\n\nA picture is judged at its own resolution in overlapping tiles. The probability of a pixel is "
-        "the weighted mean of sigmoid(logit / temperature) over the members.\n\n" + _table(header, rows)
-    )
+    header = ("member", "family", "input", "weight", "temperature", "threshold")
+    return f"## Members\n\n{HOW[bundle.task]}\n\n" + _table(header, rows)
+
+
+def _input(member: BundleMember) -> str:
+    clip = f", clips of {member.input.frames} frames" if member.clip_files else ""
+    heatmap = f", heatmap of {' × '.join(map(str, member.heatmap_size))}" if member.heatmap_size else ""
+    return f"{member.input.size} px, {member.input.channels} channels{clip}{heatmap}"
 
 
 def _data(index: SampleIndex) -> str:
@@ -91,20 +106,26 @@ def _data(index: SampleIndex) -> str:
         part = index.where(split=split)
         label = part.column("label")
         groups = len(set(part.column("group_id")))
-        rows.append((split, len(part), int((label == 0).sum()), int((label == 1).sum()), groups))
+        media = len(set(part.column("media_id")))
+        rows.append((split, len(part), int((label == 0).sum()), int((label == 1).sum()), media, groups))
     names = ", ".join(sorted(set(index.column("dataset"))))
     return (
         f"## Data\n\nData sets: {names}. Index sha256 `{index.sha256}`. Training, fitting and testing share no group "
-        "of related pictures.\n\n" + _table(("split", "pictures", "authentic", "forged", "groups"), rows)
+        "of related media.\n\n" + _table(("split", "samples", "authentic", "forged", "media", "groups"), rows)
     )
 
 
 def _operating_point(bundle: Bundle, facts: CardFacts) -> str:
     point = bundle.operating_point
     rows = [(name, _number(value)) for name, value in bundle.metrics.items()]
+    when = (
+        f"A medium counts as manipulated from a probability of {point.threshold:g} on."
+        if bundle.task == "classification"
+        else f"A pixel counts as forged from a probability of {point.threshold:g} on; a picture, when at least "
+        f"{point.min_area_fraction:g} of its pixels do."
+    )
     return (
-        f"## Operating point\n\nA pixel counts as forged from a probability of {point.threshold:g} on; a picture, when "
-        f"at least {point.min_area_fraction:g} of its pixels do. Chosen on val: {facts.choice.note}. "
+        f"## Operating point\n\n{when} Chosen on val: {facts.choice.note}. "
         f"Weights: {facts.weights_note}.\n\n" + _table(("figure on val", "value"), rows)
     )
 
@@ -114,7 +135,8 @@ def _evaluation(facts: CardFacts) -> str:
     if found is None:
         return "## Evaluation\n\nNo evaluation was given to the export; the figures above are of val."
     rows = [(name, _number(value)) for name, value in found.shown.items()]
-    rows.append(("F1 left under the worst degradation", _number(found.figures.robustness)))
+    left = "AUC above chance" if found.figures.task == "classification" else "F1"
+    rows.append((f"{left} left under the worst degradation", _number(found.figures.robustness)))
     shares = ", ".join(
         f"{name} weight {_number(share.weight)} temperature {_number(share.temperature)}"
         for name, share in found.members.items()
@@ -129,19 +151,20 @@ def _evaluation(facts: CardFacts) -> str:
 def _parity(facts: CardFacts) -> str:
     settings = facts.recipe.parity
     rows = [
-        (p.member, p.format, p.batch_size, f"{p.logit_difference:.2g}", f"{p.flipped_share:.2g}") for p in facts.parity
+        (p.member, p.output, p.format, p.batch_size, f"{p.difference:.2g}", f"{p.flipped_share:.2g}")
+        for p in facts.parity
     ]
     return (
-        "## Parity\n\nEvery exported network was compared with the trained one on real tiles of val. Tolerated: a "
-        f"logit difference of {settings.max_logit_difference:g} and a share of {settings.max_flipped_share:g} of "
-        "pixels on the other side of the threshold.\n\n"
-        + _table(("member", "format", "batch", "largest logit difference", "flipped share"), rows)
+        "## Parity\n\nEvery exported network was compared with the trained one on real input of val. Tolerated: a "
+        f"difference of {settings.max_logit_difference:g} in a logit and of {settings.max_heatmap_difference:g} in a "
+        f"heatmap, and a share of {settings.max_flipped_share:g} of logits on the other side of the threshold.\n\n"
+        + _table(("member", "output", "format", "batch", "largest difference", "flipped share"), rows)
     )
 
 
 def _files(bundle: Bundle) -> str:
     paths: list[tuple[RelativePath, str, int]] = [
-        (file.path, f"`{file.sha256}`", file.size) for member in bundle.members for file in member.files.values()
+        (file.path, f"`{file.sha256}`", file.size) for file in bundle.all_files() if file.path != CARD_FILE
     ]
     made = ", ".join(f"{name} {version}" for name, version in sorted(bundle.made_with.items()))
     checkpoints = [(member.name, f"`{member.checkpoint_sha256}`") for member in bundle.members]

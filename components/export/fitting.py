@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from components.export.recipe import ExportRecipe
 from components.judging.calibration import DECIMALS, EnsembleWeights, PixelSampler, fit_temperature, fit_weights
 from components.judging.collect import collect_statistics
+from components.judging.faces import FaceMember, judge_media
+from components.judging.media import collect_media
+from components.judging.media_calibration import calibrate_media, choose_media_threshold
 from components.judging.operating_point import Choice, choose_operating_point
 from components.judging.predict import ENSEMBLE, Judged, Member, judge_index
 from media.index import SampleIndex
@@ -48,6 +51,40 @@ def fit(members: Sequence[Member], val: SampleIndex, reader: ShardReader, recipe
         for name, one in statistics.items()
     }
     return Fitted(temperatures, weights, {ENSEMBLE: choices[members[0].name]} | choices)
+
+
+def fit_faces(members: Sequence[FaceMember], val: SampleIndex, reader: ShardReader, recipe: ExportRecipe) -> Fitted:
+    """Judge the media of val once and choose from their logits.
+
+    Args:
+        members: at temperature 1, with unique names, on the device that the recipe says.
+        val: rows of the val split.
+        reader: of the shards that ``val`` points into.
+        recipe: what to fit and how.
+
+    Raises:
+        SplitLeakError: when a row is not of the val split.
+        BadInputError: ``empty-class`` when val lacks authentic or manipulated media; others when one cannot be read.
+    """
+    settings = recipe.judging
+    judged = judge_media(
+        members,
+        val,
+        reader,
+        device=settings.torch_device(),
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        workers=settings.workers,
+        progress="calibration",
+    )
+    media, names = collect_media(judged), [member.name for member in members]
+    fitted = calibrate_media(media, names, temperatures=recipe.calibrate, weights=recipe.fit_weights)
+    groups = {ENSEMBLE: fitted.members} | {name: {name: one} for name, one in fitted.members.items()}
+    choices = {
+        name: choose_media_threshold(media, group, rule=recipe.threshold, max_authentic_fpr=recipe.max_authentic_fpr)
+        for name, group in groups.items()
+    }
+    return Fitted({name: one.temperature for name, one in fitted.members.items()}, fitted.weights, choices)
 
 
 def _judge(

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from components.export.__main__ import main
-from components.export.export import ExportSummary, export, sample_tiles
+from components.export.export import ExportSummary, export
 from components.export.parity import ParityError
 from components.export.recipe import ExportRecipe
+from components.export.regions import sample_tiles
 from components.judging.members import load_member
 from components.judging.predict import ENSEMBLE, Member, judge_index
 from media.bundle import BUNDLE_FILE, Format, judge_picture, open_runtime, read_bundle
@@ -63,7 +64,7 @@ def test_every_format_was_compared_at_every_batch_size(exported: ExportSummary) 
     assert compared == {
         (member, kind, batch) for member in ("colour", "ela") for kind in ("torchscript", "onnx") for batch in (1, 4)
     }
-    assert max(p.logit_difference for p in exported.parity) < 1e-3
+    assert max(p.difference for p in exported.parity) < 1e-3
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "onnx"])
@@ -126,7 +127,7 @@ def test_a_bundle_that_fails_its_gate_is_not_written(
         {"formats": ["torchscript"], "parity": {"max_logit_difference": 1e-12, "max_flipped_share": 0}}
     )
     output = tmp_path / "bundle"
-    with pytest.raises(ParityError, match="colour as torchscript, batch 1: largest logit difference"):
+    with pytest.raises(ParityError, match="colour as torchscript, logits, batch 1: largest logit difference"):
         export(tiny_dataset, checkpoints[:1], output, strict)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from components.export.parity import ParityError, compare, require_parity, threshold_logit
+from components.export.parity import Parity, ParityError, Say, compare, require_parity, threshold_logit
 from components.export.recipe import ParitySettings
 from media.bundle import Run
 
@@ -27,19 +27,27 @@ def changed(by: float, where: tuple[int, ...] = (0, 0, 0, 0)) -> Run:
     return run
 
 
-def gate(run: Run, cut: float = 1.0) -> None:
-    require_parity(compare("a", eager, {"onnx": run}, PIXELS, SETTINGS, cut), SETTINGS)
+def say(run: Run) -> Say:
+    return lambda count: {"logits": run(PIXELS[:count])}
+
+
+def compared(first: Run, **others: Run) -> list[Parity]:
+    return compare("a", say(first), {name: say(run) for name, run in others.items()}, SETTINGS, 1.0)  # type: ignore[misc]
+
+
+def gate(run: Run) -> None:
+    require_parity(compared(eager, onnx=run), SETTINGS)
 
 
 def test_equal_networks_pass_at_both_batch_sizes() -> None:
-    results = compare("a", eager, {"onnx": eager, "torchscript": eager}, PIXELS, SETTINGS, 1.0)
+    results = compared(eager, onnx=eager, torchscript=eager)
     assert [(r.format, r.batch_size) for r in results] == [
         ("onnx", 1),
         ("torchscript", 1),
         ("onnx", 3),
         ("torchscript", 3),
     ]
-    assert all((r.logit_difference, r.flipped_share) == (0, 0) for r in results)
+    assert all((r.difference, r.flipped_share) == (0, 0) for r in results)
     require_parity(results, SETTINGS)
 
 
@@ -50,7 +58,7 @@ def test_a_difference_within_tolerance_passes_and_a_larger_one_does_not() -> Non
 
 
 def test_one_logit_out_of_tolerance_fails_and_the_figure_is_named() -> None:
-    with pytest.raises(ParityError, match=r"a as onnx, batch 1: largest logit difference 0\.1 > 0\.001"):
+    with pytest.raises(ParityError, match=r"a as onnx, logits, batch 1: largest logit difference 0\.1 > 0\.001"):
         gate(changed(0.1))
 
 
@@ -71,21 +79,34 @@ def test_small_differences_that_flip_many_pixels_fail() -> None:
     def below(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return near(pixels) - np.float32(1e-5)
 
-    with pytest.raises(ParityError, match=r"share of flipped pixels 1 > 0\.01"):
-        require_parity(compare("a", near, {"onnx": below}, PIXELS, SETTINGS, 1.0), SETTINGS)
+    with pytest.raises(ParityError, match=r"share of flipped logits 1 > 0\.01"):
+        require_parity(compared(near, onnx=below), SETTINGS)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_fails_even_where_both_agree(value: float) -> None:
     broken = changed(value)
-    results = compare("a", broken, {"onnx": broken}, PIXELS, SETTINGS, 1.0)
+    results = compared(broken, onnx=broken)
     with pytest.raises(ParityError, match="nan"):
         require_parity(results, SETTINGS)
 
 
 def test_another_shape_fails() -> None:
-    with pytest.raises(ParityError, match=r"gives \(1, 1, 31, 32\) for a batch of 1, not \(1, 1, 32, 32\)"):
+    with pytest.raises(ParityError, match=r"gives logits \(1, 1, 31, 32\) for a batch of 1, not \(1, 1, 32, 32\)"):
         gate(lambda pixels: eager(pixels)[:, :, 1:])
+
+
+@pytest.mark.parametrize(("by", "passes"), [(4e-3, True), (6e-3, False)])
+def test_a_heatmap_has_a_tolerance_of_its_own_and_no_threshold(by: float, passes: bool) -> None:
+    def heatmap(offset: float) -> Say:
+        return lambda count: {"heatmap": np.full((count, 1, 4, 4), 1.0 - offset, dtype=np.float32)}
+
+    results = compare("a", heatmap(0), {"onnx": heatmap(by)}, SETTINGS, 0.997)
+    if passes:
+        require_parity(results, SETTINGS)
+    else:
+        with pytest.raises(ParityError, match=r"a as onnx, heatmap, batch 1: largest heatmap difference 0\.006"):
+            require_parity(results, SETTINGS)
 
 
 @given(threshold=st.floats(0.001, 0.999), temperature=st.floats(0.1, 10), logit=st.floats(-20, 20))
