@@ -168,10 +168,11 @@ def _files(bundle: Bundle) -> str:
     ]
     made = ", ".join(f"{name} {version}" for name, version in sorted(bundle.made_with.items()))
     checkpoints = [(member.name, f"`{member.checkpoint_sha256}`") for member in bundle.members]
+    what = "medium" if bundle.task == "classification" else "picture"
     return (
         f"## Files\n\nWritten from commit `{bundle.git_sha}` with {made}. Check them all with "
-        "`python -m media.bundle verify <folder>`; try one picture with `python -m media.bundle judge <folder> "
-        "<picture>`.\n\n"
+        f"`python -m media.bundle verify <folder>`; try one {what} with `python -m media.bundle judge <folder> "
+        f"<{what}>`.\n\n"
         + _table(("file", "sha256", "bytes"), sorted(paths))
         + "\n\n"
         + _table(("checkpoint of", "sha256"), checkpoints)

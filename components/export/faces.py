@@ -1,6 +1,7 @@
 """Exporting classifiers of faces: a network of frames, and for members with clips one that reads their vectors."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,11 @@ class FacesExport:
 
 
 def take_apart(loaded: LoadedNetwork) -> FaceParts:
-    """Return a classifier's networks as they are exported, on the CPU, sharing its weights."""
+    """Return a classifier's networks as they are exported, on the CPU and in evaluation mode, sharing its weights."""
     network = loaded.network.cpu()
     apart = loaded.family.face_parts
-    return FaceParts(network, ("logits",)) if apart is None else apart(network)
+    parts = FaceParts(network, ("logits",)) if apart is None else apart(network)
+    return replace(parts, frames=parts.frames.eval(), clip=parts.clip.eval() if parts.clip else None)
 
 
 def eager_faces(frames: Exported, parts: FaceParts) -> FaceRun:

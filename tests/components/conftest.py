@@ -1,6 +1,7 @@
 """A data set and a recipe small enough to train on in a second, made from photographs that scikit-image ships."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from bench.face_models import write_face_model
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe, NearDuplicates
 from media.pictures import encode_png
@@ -121,3 +123,18 @@ def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     extract_frames(str(source), folder / "index", str(folder / "shards"), recipe, workers=1)
     return folder / "index"
+
+
+@pytest.fixture(scope="session")
+def make_face_model(tiny_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write the checkpoint of a small ``spotter`` or ``genconvit`` for ``tiny_faces``; each is made once."""
+    folder = tmp_path_factory.mktemp("face_models")
+    made: dict[tuple[str, str, int], Path] = {}
+
+    def make(family: str, generation: str = "first", seed: int = 0) -> Path:
+        key = (family, generation, seed)
+        if key not in made:
+            made[key] = write_face_model(folder / f"{seed}", tiny_faces, family, generation, seed)
+        return made[key]
+
+    return make
