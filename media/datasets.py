@@ -214,13 +214,13 @@ class FaceDataset(Dataset[FaceSample]):
         index: the rows.
         reader: of the shards that the index points into.
         policy_name: an augmentation policy of ``media.transforms`` that needs no size.
-        input_spec: of the view ``whole``.
+        input_spec: of the view ``whole`` or ``centre``.
         clips: whether the network takes clips.
         pseudo_fakes: how often an authentic face, single or in all frames of its clip, becomes a self-blended
             pseudo-fake before it is augmented; None makes none.
 
     Raises:
-        SettingsError: for an unknown policy or one that cannot keep a picture's size, or a view other than ``whole``;
+        SettingsError: for an unknown policy or one that cannot keep a picture's size, or the view ``tiles``;
             when pseudo-fakes are asked for and the index does not say how its faces were cut.
     """
 
@@ -233,8 +233,8 @@ class FaceDataset(Dataset[FaceSample]):
         clips: bool,
         pseudo_fakes: PseudoFakeSettings | None = None,
     ) -> None:
-        if input_spec.view != "whole":
-            raise SettingsError(f"input.view = {input_spec.view!r}: faces are seen whole, so it must be 'whole'")
+        if input_spec.view == "tiles":
+            raise SettingsError("input.view = 'tiles': allowed for faces are 'whole' and 'centre'")
         self._faces = index.spec.extraction.faces or FaceSpec()
         if pseudo_fakes is not None and index.spec.extraction.faces is None:
             raise SettingsError(

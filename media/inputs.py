@@ -1,11 +1,16 @@
 """From a picture to the planes that a network reads; the same functions train, judge and serve."""
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from media.ela import error_level
 from media.spec import InputSpec
+from media.tiles import pad_to
+
+P = TypeVar("P", bound=np.generic)
 
 _FILTERS = {
     "linear": cv2.INTER_LINEAR,
@@ -38,27 +43,39 @@ def network_planes(rgb: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
 
 
 def whole_view(rgb: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """Scale a face crop to a network's input and stack what ``spec`` asks for: the view ``whole``.
+    """Bring a face crop to a network's input and stack what ``spec`` asks for: the views ``whole`` and ``centre``.
 
-    Error levels are those of the scaled crop, the very pixels that the network sees beside them.
+    Error levels are those of the result, the very pixels that the network sees beside them.
 
     Args:
         rgb: uint8 [H, W, 3], RGB.
-        spec: its ``size`` and ``resize_filter``; a crop of that size stays as it is.
+        spec: its ``view``, ``size`` and ``resize_filter``; a crop of that size stays as it is, and one that is smaller
+            than a window of the view ``centre`` is extended by reflection.
 
     Returns:
         uint8 [C, S, S], contiguous, with C = ``spec.channels`` and S = ``spec.size``; values 0..255.
     """
-    if rgb.shape[:2] != (spec.size, spec.size):
+    if spec.view == "centre":
+        rgb = _centre(rgb, spec.size)
+    elif rgb.shape[:2] != (spec.size, spec.size):
         scaled = cv2.resize(rgb, (spec.size, spec.size), interpolation=_FILTERS[spec.resize_filter])
         rgb = np.asarray(scaled, dtype=np.uint8)
     return np.stack(cv2.split(network_planes(rgb, spec)))  # six times faster than a transposed copy
 
 
 def whole_mask(mask: NDArray[np.bool_], spec: InputSpec) -> NDArray[np.bool_]:
-    """Scale a mask as ``whole_view`` scales its picture, by the nearest pixel; bool [H, W] to bool [S, S]."""
+    """Bring a mask to where ``whole_view`` brings its picture, by the nearest pixel; bool [H, W] to bool [S, S]."""
+    if spec.view == "centre":
+        return _centre(mask, spec.size)
     if mask.shape == (spec.size, spec.size):
         return mask
     # NEAREST_EXACT takes the pixel nearest to the centre, as linear interpolation does; NEAREST is off by half a pixel.
     scaled = cv2.resize(mask.view(np.uint8), (spec.size, spec.size), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(scaled).astype(np.bool_)
+
+
+def _centre(planes: NDArray[P], size: int) -> NDArray[P]:
+    """Return the window [size, size, ...] in the middle of planes [H, W, ...]."""
+    planes = pad_to(planes, size)
+    top, left = ((side - size) // 2 for side in planes.shape[:2])
+    return planes[top : top + size, left : left + size]

@@ -114,12 +114,13 @@ class InputSpec(Settings):
 
     With the view ``tiles`` a picture is judged at its own resolution in square tiles of ``size`` px that overlap by
     ``overlap`` px; a side shorter than a tile is padded by reflection. With the view ``whole`` the stored sample, a
-    face crop, is scaled to ``size`` × ``size`` px with ``resize_filter``. ``frames`` is how many frames of one face a
-    network sees at most at one time: 1 for a network of single pictures, else the length of its clips. ``mean`` and
-    ``std`` are per channel, for pixels scaled to 0..1.
+    face crop, is scaled to ``size`` × ``size`` px with ``resize_filter``; with the view ``centre`` a window of that
+    size in its middle is seen at its own resolution, because scaling removes the finest traces of a forgery.
+    ``frames`` is how many frames of one face a network sees at most at one time: 1 for a network of single pictures,
+    else the length of its clips. ``mean`` and ``std`` are per channel, for pixels scaled to 0..1.
     """
 
-    view: Literal["tiles", "whole"] = "tiles"
+    view: Literal["tiles", "whole", "centre"] = "tiles"
     size: int = Field(default=512, ge=32, le=4096)
     frames: int = Field(default=1, ge=1, le=256)
     overlap: int = Field(default=64, ge=0)

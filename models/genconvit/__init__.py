@@ -37,8 +37,10 @@ def _build_loss(settings: GenConViTLossSettings) -> nn.Module:
 
 
 def _check_input(settings: GenConViTSettings, input_spec: InputSpec) -> None:  # noqa: ARG001  the family contract names it
-    """Ask for whole pictures in 0..1: they are what is reconstructed, and the backbones normalise by themselves."""
-    wanted = {"view": "whole", "frames": 1, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "ela": None}
+    """Ask for single faces in 0..1: they are what is reconstructed, and the backbones normalise by themselves."""
+    if input_spec.view == "tiles":
+        raise SettingsError("input.view = 'tiles': genconvit judges faces, whose views are 'whole' and 'centre'")
+    wanted = {"frames": 1, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "ela": None}
     for key, value in wanted.items():
         given = getattr(input_spec, key)
         if given != value:

@@ -36,8 +36,8 @@ def _build_loss(settings: SpotterLossSettings) -> nn.Module:
 
 
 def _check_input(settings: SpotterSettings, input_spec: InputSpec) -> None:  # noqa: ARG001  the family contract names it
-    if input_spec.view != "whole":
-        raise SettingsError(f"input.view = {input_spec.view!r}: spotter judges whole faces, view must be 'whole'")
+    if input_spec.view == "tiles":
+        raise SettingsError("input.view = 'tiles': spotter judges faces, whose views are 'whole' and 'centre'")
 
 
 def _face_parts(network: nn.Module) -> FaceParts:
