@@ -207,9 +207,11 @@ def _check_view(family: Family, given: InputSpec) -> None:
     Raises:
         SettingsError: naming the key, its value and what is allowed.
     """
-    view = "whole" if family.task == "classification" else "tiles"
-    if given.view != view:
-        raise SettingsError(f"input.view = {given.view!r}: family {family.name} (task {family.task}) needs {view!r}")
+    allowed = ("whole", "centre") if family.task == "classification" else ("tiles",)
+    if given.view not in allowed:
+        raise SettingsError(
+            f"input.view = {given.view!r}: family {family.name} (task {family.task}) needs {' or '.join(allowed)}"
+        )
     if given.frames > 1 and not family.clips:
         raise SettingsError(f"input.frames = {given.frames}: family {family.name} judges single pictures, so 1")
 
