@@ -189,7 +189,7 @@ class FaceSample(TypedDict):
     Attributes:
         image: uint8 [T, C, S, S], 0..255; T is 1 for single pictures.
         mask: uint8 [T, 1, S, S], 1 where forged; empty for a manipulated face whose forged pixels are not known.
-        label: 1 when the face is manipulated, or was made a pseudo-fake.
+        label: 1 when the face is manipulated, or was made a pseudo-fake and its frames show some of it.
         row: of the index; that of the first frame.
         sample_id: of that row.
         lengths: T, for networks of clips alone.
@@ -265,11 +265,13 @@ class FaceDataset(Dataset[FaceSample]):
         rows = self._rows(unit, window_seed)
         label = int(self._stored.label[rows[0]])
         pseudo = label == 0 and chance < self._pseudo_probability * 2**64
-        frames = [self._frame(row, number, pseudo, *seeds) for number, row in enumerate(rows)]
+        images, masks = zip(*(self._frame(row, number, pseudo, *seeds) for number, row in enumerate(rows)), strict=True)
+        mask = np.stack(masks)
         sample: FaceSample = {
-            "image": torch.from_numpy(np.stack([image for image, _ in frames])),
-            "mask": torch.from_numpy(np.stack([mask.view(np.uint8)[None] for _, mask in frames])),
-            "label": int(label or pseudo),
+            "image": torch.from_numpy(np.stack(images)),
+            "mask": torch.from_numpy(mask.view(np.uint8)[:, None]),
+            # Where the window shows nothing of what was blended in, nothing is there to be found.
+            "label": int(label or bool(mask.any())),
             "row": rows[0],
             "sample_id": self._stored.sample_id(rows[0]),
         }

@@ -100,7 +100,8 @@ def judge_heatmaps(
         index: rows of a split; of the authentic ones ``count`` are drawn by ``seed``.
         reader: of the shards that ``index`` points into.
         seed: of the draw and of the blending, which depends on it and the sample alone.
-        count: pseudo-fakes to judge at most, one of each drawn face.
+        count: faces to draw at most; each becomes a pseudo-fake, which counts where the network's view shows some of
+            what was blended in.
         device: where the network is.
         batch_size: faces a forward pass.
         precision: ``fp32`` or ``bf16``.
@@ -192,7 +193,8 @@ def _pseudo_fakes(
     for _, fake in read_ahead(make, index, workers):
         if isinstance(fake, BadInputError):
             raise fake
-        yield fake
+        if fake.mask.any():
+            yield fake
 
 
 def _batches(fakes: Iterator[PseudoFake], size: int) -> Iterator[list[PseudoFake]]:
