@@ -13,9 +13,10 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from media.bundle import Run
 from media.bundle.judging import stack_tiles
 
+Arrays = dict[str, NDArray[np.float32]]
+Network = Callable[[NDArray[np.uint8]], Arrays]
 SMOOTHING = 0.2  # share of the newest batch in the running mean of seconds a tile
 
 
@@ -23,32 +24,33 @@ class Job:
     """A member's tiles of one request.
 
     Attributes:
-        future: becomes float32 logits [N, 1, S, S], in the order of the tiles.
+        future: becomes the network's outputs by name, float32 [N, …] each, in the order of the tiles.
         seconds: spent so far in forward passes that held tiles of this job.
     """
 
     def __init__(self, tiles: Sequence[NDArray[np.uint8]]) -> None:
         self.tiles: Sequence[NDArray[np.uint8]] = tiles
-        self.future: Future[NDArray[np.float32]] = Future()
+        self.future: Future[Arrays] = Future()
         self.seconds = 0.0
         self.taken = 0
-        self._logits: NDArray[np.float32] | None = None
+        self._outputs: Arrays = {}
         self._done = 0
         self._lock = threading.Lock()
 
-    def put(self, start: int, logits: NDArray[np.float32], seconds: float) -> None:
-        """Store the logits of the tiles from ``start`` on; those that complete them complete the future."""
+    def put(self, start: int, count: int, outputs: Arrays, seconds: float) -> None:
+        """Store the outputs of ``count`` tiles from ``start`` on; those that complete them complete the future."""
         with self._lock:
-            if self._logits is None:
-                self._logits = np.empty((len(self.tiles), *logits.shape[1:]), dtype=np.float32)
-            self._logits[start : start + len(logits)] = logits
-            self._done += len(logits)
+            for name, array in outputs.items():
+                if name not in self._outputs:
+                    self._outputs[name] = np.empty((len(self.tiles), *array.shape[1:]), dtype=np.float32)
+                self._outputs[name][start : start + count] = array
+            self._done += count
             self.seconds += seconds
             complete = self._done == len(self.tiles)
             if complete:
                 self.tiles = ()  # views of a picture, which need not wait for its answer
         if complete and self.future.set_running_or_notify_cancel():
-            self.future.set_result(self._logits)
+            self.future.set_result(self._outputs)
 
     def fail(self, error: Exception) -> None:
         """Give up; harmless when the future is complete or was cancelled."""
@@ -63,7 +65,7 @@ class Batcher:
     """The threads that run the networks.
 
     Args:
-        run: by member name, from uint8 [B, C, S, S] to float32 logits [B, 1, S, S].
+        run: by member name, from uint8 [B, C, S, S] to outputs by name, float32 [B, …].
         max_batch: most tiles in one forward pass.
         delay: seconds an incomplete batch waits for more tiles.
         passes: how many forward passes run at one time, a thread each.
@@ -74,12 +76,12 @@ class Batcher:
 
     def __init__(
         self,
-        run: Mapping[str, Run],
+        run: Mapping[str, Network],
         *,
         max_batch: int,
         delay: float,
         passes: int = 1,
-        alone: Mapping[str, Run] | None = None,
+        alone: Mapping[str, Network] | None = None,
         observe: Callable[[str, int, float], None] = lambda *_: None,
     ) -> None:
         self._run = run
@@ -154,7 +156,7 @@ class Batcher:
                 with self._changed:
                     self._running -= 1
 
-    def _choose(self) -> tuple[str, Batch, Run] | None:
+    def _choose(self) -> tuple[str, Batch, Network] | None:
         with self._changed:
             while (member := self._next_member()) is None:
                 if self._stopping:
@@ -203,11 +205,11 @@ class Batcher:
                 jobs.append(job)  # only when the batch is full: the job cannot come up twice in it
         return batch
 
-    def _forward(self, member: str, batch: Batch, run: Run) -> None:
+    def _forward(self, member: str, batch: Batch, run: Network) -> None:
         started = time.perf_counter()
         try:
             pixels = stack_tiles([tile for job, start, count in batch for tile in job.tiles[start : start + count]])
-            logits = run(pixels)
+            outputs = run(pixels)
         except Exception as error:
             # Whatever the runtime raised concerns these requests; the next batch may be fine.
             with self._changed:
@@ -224,5 +226,6 @@ class Batcher:
         self._observe(member, len(pixels), seconds)
         position = 0
         for job, start, count in batch:
-            job.put(start, logits[position : position + count], seconds)
+            own = {name: array[position : position + count] for name, array in outputs.items()}
+            job.put(start, count, own, seconds)
             position += count

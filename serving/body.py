@@ -1,8 +1,11 @@
 """Reading a request's body within its limits of bytes and time, while it arrives."""
 
 import asyncio
+import io
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -11,11 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from serving.errors import RequestError
 
 FIELD = "file"
+NO_SPACE_RETRY = 30  # seconds
 CLIENT_CLOSED = 499  # nginx's code for a client that went away before its answer
 
 
-class _InMemoryParser(MultiPartParser):
-    spool_max_size = sys.maxsize  # the intake bounds what is held; a container's root file system is read-only
+IN_MEMORY = sys.maxsize  # as a number of bytes above which something goes to a file: it never does
 
 
 def most_bytes(headers: Headers, limit: int) -> int:
@@ -30,7 +33,7 @@ def most_bytes(headers: Headers, limit: int) -> int:
     if not (declared.isascii() and declared.isdigit()):
         raise RequestError(400, "bad-request", "Content-Length is not a number")
     if int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     return int(declared)
 
 
@@ -61,32 +64,53 @@ async def stream_body(request: Request, limit: int, seconds: float) -> AsyncGene
             return
         received += len(part)
         if received > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         yield part
 
 
-async def read_file(request: Request, limit: int, seconds: float) -> bytes:
-    """Return the content of the multipart field ``file``.
+@asynccontextmanager
+async def receive_file(
+    request: Request, limit: int, seconds: float, spool_bytes: int = IN_MEMORY
+) -> AsyncIterator[BinaryIO]:
+    """Give the content of the multipart field ``file``, at its start, and drop it at the end.
+
+    Args:
+        request: whose body is read.
+        limit: most bytes of the body.
+        seconds: for the body to arrive.
+        spool_bytes: a longer content goes to a temporary file, which nobody else can open.
 
     Raises:
         RequestError: 400 when the body is no multipart form; 422 when the field is missing, is no file, or other
-            files come with it; and as ``stream_body``.
+            files come with it; 503 when there is no room for a temporary file; and as ``stream_body``.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise RequestError(400, "bad-request", f"send multipart/form-data with the picture in the field {FIELD!r}")
+        raise RequestError(400, "bad-request", f"send multipart/form-data with the medium in the field {FIELD!r}")
     try:
-        parser = _InMemoryParser(request.headers, stream_body(request, limit, seconds), max_files=1, max_fields=16)
+        parser = MultiPartParser(request.headers, stream_body(request, limit, seconds), max_files=1, max_fields=16)
+        parser.spool_max_size = spool_bytes
         form = await parser.parse()
     except MultiPartException as error:
         raise RequestError(400, "bad-request", f"the form cannot be read: {error.message}") from None
     except (KeyError, UnicodeDecodeError, ValueError) as error:
         # Starlette looks for the boundary and decodes names without a check of its own.
         raise RequestError(400, "bad-request", f"the form cannot be read: {error!r}") from None
+    except OSError as error:
+        raise RequestError(
+            503, "no-space", f"the server has no room for this body: {error.strerror}", retry_after=NO_SPACE_RETRY
+        ) from None
     upload = form.get(FIELD)
-    if not isinstance(upload, UploadFile):
-        raise RequestError(422, "missing-file", f"the form has no file in its field {FIELD!r}")
-    return await upload.read()
+    try:
+        if not isinstance(upload, UploadFile):
+            raise RequestError(422, "missing-file", f"the form has no file in its field {FIELD!r}")
+        in_memory = (upload.size or 0) <= spool_bytes
+        yield io.BytesIO(upload.file.read()) if in_memory else upload.file
+    finally:
+        for _, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                value.file.close()
 
 
-def _too_large(limit: int) -> RequestError:
-    return RequestError(413, "too-many-bytes", f"the body has more than {limit:,} bytes")
+def too_large(limit: int, what: str = "the body") -> RequestError:
+    """Refuse what has too many bytes."""
+    return RequestError(413, "too-many-bytes", f"{what} has more than {limit:,} bytes")

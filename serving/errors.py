@@ -28,3 +28,8 @@ class RequestError(HTTPException):
         headers = None if retry_after is None else {"Retry-After": str(retry_after)}
         super().__init__(status, detail, headers)
         self.reason = reason
+
+
+def unsupported(detail: str) -> RequestError:
+    """Refuse a medium of a kind that the bundle does not judge; ``detail`` says which it does."""
+    return RequestError(415, "unsupported-media", detail)

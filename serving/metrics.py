@@ -1,6 +1,6 @@
 """Every metric the server exposes; ``docs/serving.md`` lists them with their meaning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,11 +14,15 @@ from prometheus_client import (
 )
 
 STAGES = ("decode", "preprocess", "queue", "inference", "postprocess")
+FACE_STAGES = ("decode", "detect", *STAGES[1:])
+OUTCOMES = ("judged", "no_face", "too_short")
 ENSEMBLE = "ensemble"
 # From a thumbnail on a GPU to a large picture on a slow processor.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+_FACES = (0, 1, 2, 3, 5, 10, 20)
+_FRAMES = (0, 1, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
@@ -39,7 +43,7 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "veriframe_stage_seconds",
-            "Seconds a picture spends in a stage.",
+            "Seconds a picture or a video spends in a stage.",
             ["stage"],
             buckets=_SECONDS,
             registry=registry,
@@ -53,13 +57,22 @@ class Metrics:
             "veriframe_rejected", "Requests that were refused or failed, by reason.", ["reason"], registry=registry
         )
         self.score = Histogram(
-            "veriframe_score", "Scores of pictures, 0 to 1.", ["member"], buckets=_TENTHS, registry=registry
+            "veriframe_score", "Scores of pictures and videos, 0 to 1.", ["member"], buckets=_TENTHS, registry=registry
         )
         self.disagreement = Histogram(
             "veriframe_member_disagreement",
-            "Highest minus lowest score of a picture's members.",
+            "Highest minus lowest score of the members.",
             buckets=_TENTHS,
             registry=registry,
+        )
+        self.outcomes = Counter(
+            "veriframe_outcomes", "Pictures and videos looked at, by outcome.", ["outcome"], registry=registry
+        )
+        self.faces = Histogram(
+            "veriframe_faces", "Faces judged in a picture or a video.", buckets=_FACES, registry=registry
+        )
+        self.frames_used = Histogram(
+            "veriframe_frames_used", "Frames in which a face was judged.", buckets=_FRAMES, registry=registry
         )
         self.bundle_info = Gauge(
             "veriframe_bundle_info",
@@ -67,13 +80,27 @@ class Metrics:
             ["name", "version", "sha256", "runtime"],
             registry=registry,
         )
-        for stage in STAGES:
-            self.stage_seconds.labels(stage)  # present from the start, so that rates have a first value
+        for stage in FACE_STAGES:  # present from the start, so that rates have a first value
+            self.stage_seconds.labels(stage)
+        for outcome in OUTCOMES:
+            self.outcomes.labels(outcome)
 
     def follow(self, *, queue_depth: Callable[[], int], in_flight: Callable[[], int]) -> None:
         """Read the gauges from their sources whenever they are scraped."""
         self.queue_depth.set_function(queue_depth)
         self.in_flight.set_function(in_flight)
+
+    def observe_stages(self, seconds: Mapping[str, float]) -> None:
+        """Add the seconds of each stage of a request."""
+        for stage, value in seconds.items():
+            self.stage_seconds.labels(stage).observe(value)
+
+    def observe_scores(self, ensemble: float, members: Mapping[str, float]) -> None:
+        """Add the score of a picture or a video, and those of its members by name."""
+        self.score.labels(ENSEMBLE).observe(ensemble)
+        for name, score in members.items():
+            self.score.labels(name).observe(score)
+        self.disagreement.observe(max(members.values()) - min(members.values()))
 
     def render(self) -> bytes:
         """Return Prometheus' text format, version 0.0.4."""

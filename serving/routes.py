@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,10 +11,13 @@ from pydantic import BaseModel
 
 from media.bundle import BundleMember
 from media.errors import unknown_name
+from media.video import looks_like_video
 from serving import tensors
-from serving.body import CLIENT_CLOSED, FIELD, most_bytes, read_body, read_file
-from serving.documents import Analysis, Live, ModelMetadata, Ready, ServerMetadata
-from serving.errors import ErrorDocument, RequestError
+from serving.analysis import PictureAnalyzer
+from serving.body import CLIENT_CLOSED, FIELD, most_bytes, read_body, receive_file, too_large
+from serving.documents import Analysis, FaceAnalysis, Live, ModelMetadata, Ready, ServerMetadata
+from serving.errors import ErrorDocument, RequestError, unsupported
+from serving.faces import FaceAnalyzer
 from serving.service import Service
 
 T = TypeVar("T")
@@ -22,6 +26,7 @@ MEANINGS = {
     404: "there is no such model",
     408: "the body did not arrive in time",
     413: "the body has too many bytes",
+    415: "what was sent is of a kind that this bundle does not judge",
     422: "what was sent cannot be judged",
     429: "the server is busy; Retry-After says for how long",
     500: "the server failed",
@@ -29,6 +34,8 @@ MEANINGS = {
     504: "the answer was not ready in time",
 }
 FORM = {"type": "object", "required": [FIELD], "properties": {FIELD: {"type": "string", "format": "binary"}}}
+MOST_HEATMAPS = 32
+SNIFF_BYTES = 4096  # of a file tell what it is
 REFERENCE = "#/components/schemas/{model}"
 
 
@@ -65,19 +72,23 @@ def _add_health(router: APIRouter, service: Service) -> None:
 
 def _add_analysis(router: APIRouter, service: Service) -> None:
     form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}}
-    answers = errors(400, 408, 413, 422, 429, 500, 503, 504)
+    answers = errors(400, 408, 413, 415, 422, 429, 500, 503, 504)
+    verdict: dict[str, Any] = {"model": Analysis | FaceAnalysis, "description": "the verdict on a picture or on faces"}
 
-    @router.post("/v1/analyze", responses={200: {"model": Analysis}, **answers}, openapi_extra=form)
+    @router.post("/v1/analyze", responses={200: verdict, **answers}, openapi_extra=form)
     async def analyze(
         request: Request,
-        mask: Annotated[bool, Query(description="whether the answer holds the mask")] = True,
+        mask: Annotated[bool, Query(description="of a picture: whether the answer holds the mask")] = True,
+        heatmaps: Annotated[
+            int, Query(description="of faces: how many heatmaps the answer holds at most", ge=0, le=MOST_HEATMAPS)
+        ] = 3,
     ) -> Response:
-        """Judge a picture: JPEG, PNG, TIFF, WebP or BMP."""
-        analyzer, settings = service.analyzer, service.settings
-        with service.intake.arriving(most_bytes(request.headers, settings.max_bytes)):
-            data = await read_file(request, settings.max_bytes, settings.body_timeout)
-            with service.intake.place():
-                answer = await _in_time(request, analyzer.analyze(data, with_mask=mask), settings.timeout)
+        """Judge what the bundle is for: a picture (JPEG, PNG, TIFF, WebP or BMP), or the faces in one or in a video."""
+        analyzer = service.analyzer
+        if isinstance(analyzer, FaceAnalyzer):
+            answer = await _analyze_faces(request, service, analyzer, heatmaps)
+        else:
+            answer = await _analyze_picture(request, service, analyzer, mask)
         return Response(answer, media_type="application/json")
 
 
@@ -89,7 +100,7 @@ def _add_models(router: APIRouter, service: Service) -> None:
 
     @router.get("/v2/models/{name}", responses=errors(404, 503))
     async def model_metadata(name: str) -> ModelMetadata:
-        """Tensors of the bundle, which judges pictures, or of a member, which maps tiles to logits."""
+        """Tensors of the bundle, which judges pictures, or of a member, which maps tiles or faces to what it says."""
         return _metadata(service, _find(service, name))
 
     @router.get(
@@ -123,6 +134,40 @@ def _add_models(router: APIRouter, service: Service) -> None:
         return Response(answer, media_type="application/json")
 
 
+async def _analyze_picture(request: Request, service: Service, analyzer: PictureAnalyzer, with_mask: bool) -> bytes:
+    settings = service.settings
+    with service.intake.arriving(most_bytes(request.headers, settings.max_bytes)):
+        async with receive_file(request, settings.max_bytes, settings.body_timeout) as file:
+            data = file.read()
+        if looks_like_video(data[:SNIFF_BYTES]):
+            raise unsupported("this bundle judges pictures (JPEG, PNG, TIFF, WebP, BMP), and this is a video")
+        with service.intake.place():
+            return await _in_time(request, analyzer.analyze(data, with_mask=with_mask), settings.timeout)
+
+
+async def _analyze_faces(request: Request, service: Service, analyzer: FaceAnalyzer, heatmaps: int) -> bytes:
+    settings = service.settings
+    size = most_bytes(request.headers, settings.max_video_bytes)
+    with ExitStack() as counted:
+        counted.enter_context(service.intake.arriving(min(size, settings.spool_bytes)))
+        if size > settings.spool_bytes:
+            counted.enter_context(service.videos.arriving(size))
+        limits = (settings.max_video_bytes, settings.body_timeout, settings.spool_bytes)
+        async with receive_file(request, *limits) as file:
+            head = file.read(SNIFF_BYTES)
+            if looks_like_video(head):
+                counted.enter_context(service.videos.place())
+                work = analyzer.analyze_video(file, heatmaps=heatmaps)
+                return await _in_time(request, work, settings.video_timeout)
+            rest = file.read(settings.max_bytes + 1 - len(head))
+        data = head + rest
+        if len(data) > settings.max_bytes:
+            raise too_large(settings.max_bytes, "a picture")
+        counted.enter_context(service.intake.arriving(max(0, len(data) - settings.spool_bytes)))
+        counted.enter_context(service.intake.place())
+        return await _in_time(request, analyzer.analyze_picture(data, heatmaps=heatmaps), settings.timeout)
+
+
 async def _infer(service: Service, member: BundleMember | None, body: bytes) -> bytes:
     metadata = _metadata(service, member)
     analyzer = service.analyzer
@@ -137,9 +182,9 @@ async def _infer(service: Service, member: BundleMember | None, body: bytes) -> 
     loop = asyncio.get_running_loop()
     request, array = await loop.run_in_executor(service.pool, read)
     if member is None:
-        arrays = tensors.verdict_outputs(await analyzer.judge(array))
+        arrays = await analyzer.judge_tensor(array)
     else:
-        arrays = {tensors.LOGITS: await analyzer.logits(member.name, array)}
+        arrays = await analyzer.outputs(member.name, array)
     return await loop.run_in_executor(
         service.pool, lambda: tensors.to_response(request, metadata, arrays).model_dump_json().encode()
     )

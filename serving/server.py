@@ -43,7 +43,8 @@ class Server(uvicorn.Server):
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 # What was accepted has this long; a request still being read may add its own time.
-                timeout_graceful_shutdown=int(settings.timeout + settings.body_timeout) + 1,
+                timeout_graceful_shutdown=int(max(settings.timeout, settings.video_timeout) + settings.body_timeout)
+                + 1,
             )
         )
         self._service = service

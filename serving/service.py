@@ -7,19 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from media.bundle import BUNDLE_FILE, Run, VerifiedBundle, open_runtime
+from media.bundle import BUNDLE_FILE, VerifiedBundle
 from media.errors import MismatchError, VeriframeError
-from serving.analysis import Analyzer
+from serving.analysis import PictureAnalyzer
 from serving.batcher import Batcher
 from serving.errors import RequestError
+from serving.faces import FaceAnalyzer
+from serving.finding import FaceFinder
 from serving.intake import Intake
 from serving.metrics import Metrics
+from serving.networks import Networks, open_networks
 from serving.settings import ServerSettings
 from serving.source import fetch_bundle
 
 State = Literal["loading", "ready", "draining"]
+Analyzer = PictureAnalyzer | FaceAnalyzer
 # A GPU's error state stays until the process is gone; one bad batch says nothing yet.
 FAILURES_UNTIL_DEAD = 3
 
@@ -30,7 +32,8 @@ class Service:
     Attributes:
         settings: as the operator gave them.
         metrics: all of the server's.
-        intake: counts requests.
+        intake: counts requests, and their bodies in memory.
+        videos: counts videos among them, and bodies in temporary files.
         state: ``loading`` → ``ready`` → ``draining``.
         failure: why the bundle could not be loaded.
     """
@@ -41,15 +44,18 @@ class Service:
         self.intake = Intake(
             settings.queue, settings.open_bytes, lambda: self._batcher.backlog_seconds if self._batcher else 0.0
         )
+        self.videos = Intake(settings.video_queue, settings.open_video_bytes, self._video_backlog)
         self.metrics.follow(
             queue_depth=lambda: self._batcher.waiting if self._batcher else 0,
-            in_flight=lambda: self.intake.in_flight,
+            in_flight=lambda: self.intake.in_flight + self.videos.in_flight,
         )
         self.state: State = "loading"
         self.failure: VeriframeError | None = None
         self._analyzer: Analyzer | None = None
         self._batcher: Batcher | None = None
         self._pool = ThreadPoolExecutor(settings.decoders, thread_name_prefix="picture")
+        # Apart, so that the answer to a picture never waits for the end of a video.
+        self._video_pool = ThreadPoolExecutor(settings.video_decoders, thread_name_prefix="video")
         self._folder = tempfile.TemporaryDirectory(prefix="veriframe-bundle-")
         self._lock = threading.Lock()
 
@@ -90,6 +96,17 @@ class Service:
         Raises:
             VeriframeError: when any of these fails; nothing is served then.
         """
+        bundle = self._fetch()
+        batcher, networks = self._open(bundle)
+        identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}
+        self.metrics.bundle_info.labels(**identity, runtime=self.settings.runtime).set(1)
+        with self._lock:
+            self._batcher = batcher
+            self._analyzer = self._build_analyzer(bundle, batcher, networks)
+            if self.state == "loading":
+                self.state = "ready"
+
+    def _fetch(self) -> VerifiedBundle:
         settings = self.settings
         folder = Path(settings.cache) if settings.cache else Path(self._folder.name)
         bundle = fetch_bundle(settings.bundle, folder)
@@ -98,37 +115,40 @@ class Service:
                 f"{settings.bundle}: {BUNDLE_FILE} has sha256 {bundle.sha256}, bundle_sha256 asks for "
                 f"{settings.bundle_sha256}"
             )
+        return bundle
+
+    def _open(self, bundle: VerifiedBundle) -> tuple[Batcher, Networks]:
+        settings = self.settings
         passes, threads = share_threads(settings)
         # On a processor each tile of a larger batch takes as long, or longer: together they do not fit its caches.
         max_batch = settings.max_batch or (1 if settings.device == "cpu" else 8)
-        run = open_runtime(bundle, settings.runtime, device=settings.device, threads=threads)
-        warm_up(bundle, run, max_batch)
+        networks = open_networks(bundle, settings, threads, max_batch)
         alone = None
         if passes > 1 and settings.runtime == "onnx":  # torch has one number of threads for all
-            alone = open_runtime(bundle, settings.runtime, device=settings.device, threads=passes * threads)
-            warm_up(bundle, alone, max_batch)
+            alone = open_networks(bundle, settings, passes * threads, max_batch).frames
         batcher = Batcher(
-            run,
+            networks.frames,
             max_batch=max_batch,
             delay=settings.batch_delay_ms / 1000,
             passes=passes,
             alone=alone,
             observe=lambda member, tiles, _: self.metrics.batch_size.labels(member).observe(tiles),
         )
-        identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}
-        self.metrics.bundle_info.labels(**identity, runtime=settings.runtime).set(1)
-        with self._lock:
-            self._batcher = batcher
-            self._analyzer = Analyzer(
-                bundle,
-                batcher,
-                self._pool,
-                self.metrics,
-                max_pixels=settings.max_pixels,
-                open_pixels=settings.open_pixels,
-            )
-            if self.state == "loading":
-                self.state = "ready"
+        return batcher, networks
+
+    def _build_analyzer(self, bundle: VerifiedBundle, batcher: Batcher, networks: Networks) -> Analyzer:
+        settings = self.settings
+        if bundle.document.task == "segmentation":
+            limits = {"max_pixels": settings.max_pixels, "open_pixels": settings.open_pixels}
+            return PictureAnalyzer(bundle, batcher, self._pool, self.metrics, **limits)
+        finder = FaceFinder(bundle.document.extraction, self._pool, self._video_pool, settings)
+        return FaceAnalyzer(bundle, batcher, networks.clips, finder, self._pool, self.metrics)
+
+    def _video_backlog(self) -> float:
+        """Return how many seconds the videos that are here will take together."""
+        if not isinstance(self._analyzer, FaceAnalyzer):
+            return 0.0
+        return self.videos.in_flight * self._analyzer.video_seconds / self.settings.video_decoders
 
     def drain(self) -> None:
         """Stop being ready; requests are still accepted."""
@@ -140,6 +160,7 @@ class Service:
         if self._batcher is not None:
             self._batcher.stop()
         self._pool.shutdown()
+        self._video_pool.shutdown()
         self._folder.cleanup()
 
 
@@ -151,13 +172,3 @@ def share_threads(settings: ServerSettings) -> tuple[int, int]:
     threads = settings.threads or len(os.sched_getaffinity(0))
     passes = settings.passes or (min(2, threads) if settings.device == "cpu" else 1)
     return passes, max(1, threads // passes)
-
-
-def warm_up(bundle: VerifiedBundle, run: dict[str, Run], max_batch: int) -> None:
-    """Run every network on a single tile and on a full batch, twice: TorchScript optimises in its second run."""
-    for member in bundle.document.members:
-        size = member.input.size
-        for tiles in sorted({1, max_batch}):
-            pixels = np.zeros((tiles, member.input.channels, size, size), dtype=np.uint8)
-            for _ in range(2):
-                run[member.name](pixels)

@@ -32,6 +32,7 @@ class ServerSettings(Settings):
         description="forward passes at one time, which share the threads; default: 2 on the CPU, else 1",
     )
     decoders: int = Field(2, ge=1, le=64, description="threads that decode pictures and build answers")
+    video_decoders: int = Field(2, ge=1, le=64, description="threads that decode videos and find faces, a video each")
     host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104  (a container's only interface)
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     max_batch: int | None = Field(
@@ -42,15 +43,36 @@ class ServerSettings(Settings):
     )
     batch_delay_ms: float = Field(2.0, ge=0, le=1000, description="how long an incomplete batch waits for more tiles")
     queue: int = Field(64, ge=1, description="requests accepted at the same time; more are refused with 429")
-    max_bytes: int = Field(32 * 2**20, ge=1024, description="of a request's body; more is refused with 413")
-    open_bytes: int = Field(
-        256 * 2**20, ge=1024, description="of all bodies held at one time; more is refused with 429"
+    video_queue: int = Field(16, ge=1, description="videos accepted at the same time; more are refused with 429")
+    max_bytes: int = Field(
+        32 * 2**20, ge=1024, description="of a request's body, or of a picture in it; more is refused with 413"
     )
-    max_pixels: int = Field(40_000_000, ge=1, le=178_956_970, description="of a picture; more is refused with 422")
+    max_video_bytes: int = Field(
+        256 * 2**20, ge=1024, description="of a body that may hold a video; more is refused with 413"
+    )
+    spool_bytes: int = Field(
+        2**20, ge=1024, description="of a body that may hold a video are kept in memory; a longer one goes to a file"
+    )
+    open_bytes: int = Field(
+        256 * 2**20, ge=1024, description="of all bodies held in memory at one time; more is refused with 429"
+    )
+    open_video_bytes: int = Field(
+        2**30, ge=1024, description="of all bodies held in temporary files at one time; more is refused with 429"
+    )
+    max_pixels: int = Field(
+        40_000_000, ge=1, le=178_956_970, description="of a picture, or a frame of video; more is refused with 422"
+    )
+    max_seconds: float = Field(600.0, gt=0, description="of a video; more is refused with 422")
+    max_frames: int = Field(36_000, ge=1, description="of a video; more is refused with 422")
+    frames: int = Field(
+        32, ge=1, le=4096, description="of a video that are looked at, spread evenly, unless the bundle says which"
+    )
+    min_frames: int = Field(4, ge=1, description="of a video in which a face must be seen to be judged")
     open_pixels: int = Field(
-        80_000_000, ge=1, description="of all pictures decoded at one time, at about 26 bytes each; others wait"
+        80_000_000, ge=1, description="of all that is decoded at one time, at about 26 bytes each; others wait"
     )
     timeout: float = Field(30.0, gt=0, description="seconds from a complete request to its answer, else 504")
+    video_timeout: float = Field(120.0, gt=0, description="the same for a video")
     body_timeout: float = Field(30.0, gt=0, description="seconds for a request's body to arrive, else 408")
     drain_delay: float = Field(
         5.0, ge=0, description="seconds to accept requests after SIGTERM, when not ready already"

@@ -1,10 +1,11 @@
 """The Open Inference Protocol V2 over JSON: which models there are, and their tensors.
 
 Source: "Open Inference Protocol (V2 Inference Protocol)" of KServe, HTTP/REST part. The bundle itself is a model that
-judges a picture of any size; every member is one that maps tiles to logits, named ``<bundle>.<member>``.
+judges a picture of any size; every member is one that maps tiles, or face crops, to its network's outputs, named
+``<bundle>.<member>``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from media.bundle import Bundle, BundleMember, BundleVerdict
+from media.faces.judging import FaceVerdict
 from serving.documents import ModelMetadata, TensorMetadata
 from serving.errors import RequestError
 
@@ -21,6 +23,11 @@ VERDICT_OUTPUTS = [
     TensorMetadata(name="score", datatype="FP32", shape=[1]),
     TensorMetadata(name="forged", datatype="BOOL", shape=[1]),
     TensorMetadata(name="probability", datatype="FP32", shape=[-1, -1]),
+]
+FACE_OUTPUTS = [  # a row for each face; none where there is no face
+    TensorMetadata(name="probability", datatype="FP32", shape=[-1]),
+    TensorMetadata(name="manipulated", datatype="BOOL", shape=[-1]),
+    TensorMetadata(name="box", datatype="FP32", shape=[-1, 4]),
 ]
 
 
@@ -71,11 +78,13 @@ class InferenceResponse(BaseModel):
 def model_metadata(document: Bundle, member: BundleMember | None, platform: str) -> ModelMetadata:
     """Describe the bundle (``member`` None) or one of its members."""
     if member is None:
-        inputs, outputs = [TensorMetadata(name=PICTURE, datatype="UINT8", shape=[-1, -1, 3])], VERDICT_OUTPUTS
+        inputs = [TensorMetadata(name=PICTURE, datatype="UINT8", shape=[-1, -1, 3])]
+        outputs = VERDICT_OUTPUTS if document.task == "segmentation" else FACE_OUTPUTS
     else:
         size = member.input.size
         inputs = [TensorMetadata(name=PIXELS, datatype="UINT8", shape=[-1, member.input.channels, size, size])]
-        outputs = [TensorMetadata(name=LOGITS, datatype="FP32", shape=[-1, 1, size, size])]
+        shapes = _output_shapes(member)
+        outputs = [TensorMetadata(name=name, datatype="FP32", shape=[-1, *shapes[name]]) for name in member.outputs]
     return ModelMetadata(
         name=model_name(document, member),
         versions=[document.version],
@@ -83,6 +92,14 @@ def model_metadata(document: Bundle, member: BundleMember | None, platform: str)
         inputs=inputs,
         outputs=outputs,
     )
+
+
+def _output_shapes(member: BundleMember) -> dict[str, Sequence[int]]:
+    """Return the shape of each output of a member's network, without the batch."""
+    size = member.input.size
+    if member.task == "segmentation":
+        return {LOGITS: (1, size, size)}
+    return {LOGITS: (1,), "vectors": (member.vector_width or 0,), "heatmap": (1, *(member.heatmap_size or ()))}
 
 
 def model_name(document: Bundle, member: BundleMember | None) -> str:
@@ -145,6 +162,21 @@ def verdict_outputs(judged: BundleVerdict) -> dict[str, NDArray[Any]]:
         "score": np.array([judged.verdict.score], dtype=np.float32),
         "forged": np.array([judged.verdict.forged], dtype=np.bool_),
         "probability": judged.probability,
+    }
+
+
+def face_outputs(verdict: FaceVerdict, boxes: Mapping[int, Sequence[float]]) -> dict[str, NDArray[Any]]:
+    """Return the output tensors of a bundle that judges faces.
+
+    Args:
+        verdict: of a picture.
+        boxes: of the faces by number of their track: x0, y0, x1, y1 in px.
+    """
+    probability = np.array([track.probability for track in verdict.tracks], dtype=np.float64)
+    return {
+        "probability": probability.astype(np.float32),
+        "manipulated": probability >= verdict.threshold,
+        "box": np.array([boxes[track.track] for track in verdict.tracks], dtype=np.float32).reshape(-1, 4),
     }
 
 

@@ -116,7 +116,7 @@ def test_the_startup_probe_outlasts_the_loading_of_a_bundle(
 
 
 def test_the_grace_period_outlasts_everything_accepted(pod: dict[str, Any], settings: ServerSettings) -> None:
-    slowest = settings.drain_delay + settings.body_timeout + settings.timeout
+    slowest = settings.drain_delay + settings.body_timeout + max(settings.timeout, settings.video_timeout)
     assert pod["terminationGracePeriodSeconds"] > slowest
 
 
@@ -133,6 +133,7 @@ def test_the_volumes_fit_the_storage_that_is_asked_for(
     assert settings.cache in mounts
     assert set(mounts.values()) == set(sizes)
     assert quantity(container["resources"]["limits"]["ephemeral-storage"]) > sum(sizes.values())
+    assert sizes[mounts["/tmp"]] > settings.open_video_bytes + settings.max_video_bytes
 
 
 def test_the_memory_holds_what_may_be_open(

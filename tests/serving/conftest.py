@@ -1,18 +1,23 @@
 """The real server on a tiny bundle, as a process and as an application in this one."""
 
 import io
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 from fastapi import FastAPI
 from PIL import Image
+from skimage import data
 from starlette.testclient import TestClient
 
 from bench.bundles import write_tiny_bundle
-from media.bundle import Figures, Pointer, read_bundle
+from bench.face_bundles import write_tiny_face_bundle
+from media.bundle import BUNDLE_FILE, Figures, Pointer, read_bundle
 from media.storage import open_store
 from serving.app import create_app
 from serving.process import ServerProcess
@@ -33,6 +38,54 @@ def make_picture(width: int = 70, height: int = 50, kind: str = "JPEG", seed: in
 def picture() -> Callable[..., bytes]:
     """Makes picture files: ``picture(width, height, "PNG", seed)``."""
     return make_picture
+
+
+def make_clip(frames: int = 24, *, face: bool = True, side: int = 256, kind: str = "mp4", sound: bool = False) -> bytes:
+    """A clip in which a photograph, with a face or without one, drifts: the bytes of a file of 25 frames a second."""
+    photograph = data.astronaut()[:320, 100:420] if face else data.coffee()[:320, :320]
+    stream = io.BytesIO()
+    with av.open(stream, "w", format=kind) as container:
+        video = container.add_stream("libx264", rate=25, options={"g": "12", "preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = side, side, "yuv420p"
+        tone = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+        for number in range(frames):
+            shifted = np.roll(photograph, number // 2, axis=1)
+            picture = np.asarray(cv2.resize(shifted, (side, side), interpolation=cv2.INTER_AREA))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        if tone is not None:
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            samples.sample_rate = 16000
+            container.mux(tone.encode(samples))
+            container.mux(tone.encode(None))
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def clip() -> Callable[..., bytes]:
+    """Makes clips: ``clip(frames, face=False, side=64, kind="matroska")``."""
+    return make_clip
+
+
+@pytest.fixture(scope="session")
+def portrait() -> bytes:
+    """A photograph of one face as the bytes of a PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(data.astronaut()[:320, 100:420]).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def heads() -> list[Path]:
+    """Real clips of talking heads, the shortest first."""
+    root = Path(os.environ.get("VERIFRAME_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+    found = sorted((root / "talking_heads").glob("*.mp4"), key=lambda path: path.stat().st_size)
+    if not found:
+        reason = f"there are no clips in {root / 'talking_heads'}; set VERIFRAME_DATA"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
 
 
 def publish_release(root: str, bundle: Path) -> None:
@@ -64,6 +117,26 @@ def publish() -> Callable[[str, Path], None]:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle with two tiny members, ``colour`` and ``ela``; not to be changed."""
     return write_tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="session")
+def face_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a bundle of two tiny classifiers of faces, ``stills`` and ``clips``; not to be changed."""
+    return write_tiny_face_bundle(tmp_path_factory.mktemp("faces"))
+
+
+def copy_with(bundle: Path, folder: Path, **changes: object) -> Path:
+    """Copy a bundle into a folder, with other values in its document."""
+    document = read_bundle(bundle).document.model_copy(update=changes)
+    shutil.copytree(bundle, folder, dirs_exist_ok=True)
+    (folder / BUNDLE_FILE).write_bytes(document.to_document())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def changed() -> Callable[..., Path]:
+    """Changes bundles: ``changed(bundle, folder, extraction=…)``."""
+    return copy_with
 
 
 @pytest.fixture(scope="session")
@@ -105,4 +178,17 @@ def app(service: Service) -> FastAPI:
 def client(app: FastAPI) -> Iterator[TestClient]:
     """A client of the application, with no network between."""
     with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def face_service(make_service: Callable[..., Service], face_bundle: Path) -> Service:
+    """A loaded service that judges faces, with the default options."""
+    return make_service(bundle=str(face_bundle))
+
+
+@pytest.fixture
+def face_client(face_service: Service) -> Iterator[TestClient]:
+    """A client of its application, with no network between."""
+    with TestClient(create_app(face_service), raise_server_exceptions=False) as client:
         yield client

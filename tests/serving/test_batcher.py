@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from media.bundle import Run
-from serving.batcher import Batcher
+from serving.batcher import Arrays, Batcher, Network
 
 Tiles = list[NDArray[np.uint8]]
 
@@ -18,9 +17,10 @@ def tiles(*values: int) -> Tiles:
     return [np.full((3, 4, 4), value, dtype=np.uint8) for value in values]
 
 
-def echo(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits [B, 1, 4, 4] that say which tile they are of."""
-    return pixels[:, :1].astype(np.float32)
+def echo(pixels: NDArray[np.uint8], plus: float = 0.0) -> Arrays:
+    """Logits [B, 1, 4, 4] and vectors [B, 2] that say which tile they are of."""
+    logits = pixels[:, :1].astype(np.float32) + np.float32(plus)
+    return {"logits": logits, "vectors": -logits[:, 0, 0, :2]}
 
 
 class Gate:
@@ -31,7 +31,7 @@ class Gate:
         self.entered = threading.Event()
         self.batches: list[list[int]] = []
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, pixels: NDArray[np.uint8]) -> Arrays:
         self.batches.append(pixels[:, 0, 0, 0].tolist())
         self.entered.set()
         assert self.open.wait(10)
@@ -45,7 +45,7 @@ def gate() -> Iterator[Gate]:
     gate.open.set()
 
 
-def batcher(run: Run, max_batch: int = 4, delay: float = 0.0) -> Batcher:
+def batcher(run: Network, max_batch: int = 4, delay: float = 0.0) -> Batcher:
     return Batcher({"a": run}, max_batch=max_batch, delay=delay)
 
 
@@ -56,12 +56,12 @@ def batcher(run: Run, max_batch: int = 4, delay: float = 0.0) -> Batcher:
     passes=st.integers(1, 3),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_tile_gets_its_own_logits_in_order_and_no_batch_is_too_large(
+def test_every_tile_gets_its_own_outputs_in_order_and_no_batch_is_too_large(
     counts: list[tuple[str, int]], max_batch: int, delay: float, passes: int
 ) -> None:
     seen: list[tuple[str, int]] = []
     shared = Batcher(
-        {"a": echo, "b": lambda pixels: echo(pixels) + 0.5},
+        {"a": echo, "b": lambda pixels: echo(pixels, 0.5)},
         max_batch=max_batch,
         delay=delay,
         passes=passes,
@@ -72,9 +72,11 @@ def test_every_tile_gets_its_own_logits_in_order_and_no_batch_is_too_large(
         values = [(number * 16 + tile) % 256 for tile in range(count)]
         jobs.append((member, values, shared.submit(member, tiles(*values))))
     for member, values, job in jobs:
-        logits = job.future.result(10)
-        assert logits.shape == (len(values), 1, 4, 4)
-        assert logits[:, 0, 0, 0].tolist() == [value + (0.5 if member == "b" else 0) for value in values]
+        outputs = job.future.result(10)
+        assert outputs["logits"].shape == (len(values), 1, 4, 4)
+        expected = [value + (0.5 if member == "b" else 0) for value in values]
+        assert outputs["logits"][:, 0, 0, 0].tolist() == expected
+        assert outputs["vectors"].tolist() == [[-value, -value] for value in expected]
         assert job.seconds > 0
     shared.stop()
     assert max(size for _, size in seen) <= max_batch
@@ -107,12 +109,12 @@ def test_a_small_picture_does_not_wait_for_the_end_of_a_large_one(gate: Gate) ->
 def test_as_many_forward_passes_as_told_run_at_one_time() -> None:
     together = threading.Barrier(2)
 
-    def meet(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def meet(pixels: NDArray[np.uint8]) -> Arrays:
         together.wait(10)  # raises when no second pass comes
         return echo(pixels)
 
     double = Batcher({"a": meet}, max_batch=1, delay=0, passes=2)
-    assert double.submit("a", tiles(1, 2)).future.result(10)[:, 0, 0, 0].tolist() == [1, 2]
+    assert double.submit("a", tiles(1, 2)).future.result(10)["logits"][:, 0, 0, 0].tolist() == [1, 2]
     double.stop()
     assert not double.alive
 
@@ -161,7 +163,7 @@ def test_what_is_cancelled_is_not_run(gate: Gate) -> None:
 
 
 def test_a_failure_concerns_the_requests_of_its_batch_and_no_others() -> None:
-    def fragile(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def fragile(pixels: NDArray[np.uint8]) -> Arrays:
         if (pixels == 13).any():
             raise ValueError("unlucky")
         return echo(pixels)
@@ -170,14 +172,14 @@ def test_a_failure_concerns_the_requests_of_its_batch_and_no_others() -> None:
     bad, good = shared.submit("a", tiles(1, 13, 2)), shared.submit("a", tiles(3))
     with pytest.raises(ValueError, match="unlucky"):
         bad.future.result(10)
-    assert good.future.result(10)[0, 0, 0, 0] == 3
-    assert shared.submit("a", tiles(4)).future.result(10)[0, 0, 0, 0] == 4
+    assert good.future.result(10)["logits"][0, 0, 0, 0] == 3
+    assert shared.submit("a", tiles(4)).future.result(10)["logits"][0, 0, 0, 0] == 4
     assert shared.alive
     assert shared.failures == 0  # counted one after another, and the last passes were fine
 
 
 def test_failures_one_after_another_are_counted() -> None:
-    def broken(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def broken(pixels: NDArray[np.uint8]) -> Arrays:
         raise RuntimeError("CUDA error")
 
     shared = batcher(broken)
@@ -192,14 +194,14 @@ def test_stopping_finishes_what_is_queued_and_takes_nothing_more(gate: Gate) -> 
     jobs = [shared.submit("a", tiles(value)) for value in (1, 2, 3)]
     gate.open.set()
     shared.stop()
-    assert [job.future.result(0)[0, 0, 0, 0] for job in jobs] == [1, 2, 3]
+    assert [job.future.result(0)["logits"][0, 0, 0, 0] for job in jobs] == [1, 2, 3]
     assert not shared.alive
     with pytest.raises(RuntimeError, match="stopped"):
         shared.submit("a", tiles(4))
 
 
 def test_the_backlog_is_the_waiting_tiles_times_their_mean_duration(gate: Gate) -> None:
-    def slow(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def slow(pixels: NDArray[np.uint8]) -> Arrays:
         time.sleep(0.02 * len(pixels))
         return gate(pixels)
 
@@ -218,11 +220,11 @@ def test_the_backlog_is_the_waiting_tiles_times_their_mean_duration(gate: Gate) 
 def test_a_request_that_is_alone_gets_all_threads_and_one_in_company_does_not(gate: Gate) -> None:
     used: list[str] = []
 
-    def narrow(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def narrow(pixels: NDArray[np.uint8]) -> Arrays:
         used.append("narrow")
         return gate(pixels)
 
-    def wide(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def wide(pixels: NDArray[np.uint8]) -> Arrays:
         used.append("wide")
         return gate(pixels)
 
@@ -244,8 +246,8 @@ def test_a_request_that_is_alone_gets_all_threads_and_one_in_company_does_not(ga
 def test_members_that_are_asked_at_the_same_moment_are_not_alone(gate: Gate) -> None:
     used: list[str] = []
 
-    def named(name: str) -> Run:
-        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def named(name: str) -> Network:
+        def run(pixels: NDArray[np.uint8]) -> Arrays:
             used.append(name)
             return gate(pixels)
 

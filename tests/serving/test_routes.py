@@ -179,7 +179,7 @@ def test_every_error_has_one_shape(client: TestClient) -> None:
 def test_the_openapi_document_names_every_status_of_the_guide(app: FastAPI) -> None:
     document = app.openapi()
     analyze = document["paths"]["/v1/analyze"]["post"]
-    assert set(analyze["responses"]) == {"200", "400", "408", "413", "422", "429", "500", "503", "504"}
+    assert set(analyze["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
     form = analyze["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"]["file"]["format"] == "binary"
     infer = document["paths"]["/v2/models/{name}/infer"]["post"]
