@@ -16,7 +16,7 @@ from media.settings import load
 def _step(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m components.extract_frames",
-        description="Turn a folder or an s3:// prefix of pictures into a sample index and shards.",
+        description="Turn a folder or an s3:// prefix of pictures or clips into a sample index and shards.",
     )
     parser.add_argument("--source", required=True, help="folder or s3:// prefix where the layout begins")
     parser.add_argument("--output", required=True, type=Path, help="folder for the sample index")
@@ -24,6 +24,8 @@ def _step(argv: Sequence[str] | None) -> None:
     parser.add_argument("--recipe", required=True, type=Path, help="YAML or JSON file with the step's settings")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     parser.add_argument("--work", type=Path, help="folder for unfinished work (default: .work in the output)")
+    parser.add_argument("--chunks", default="", help="folder or s3:// prefix of what other machines' parts finished")
+    parser.add_argument("--part", type=_part, metavar="K/N", help="do only the K-th of N shares, from 0, into --chunks")
     given = parser.parse_args(argv)
     summary = extract_frames(
         given.source,
@@ -32,8 +34,15 @@ def _step(argv: Sequence[str] | None) -> None:
         load(ExtractRecipe, given.recipe),
         workers=given.workers,
         work=given.work,
+        chunks=given.chunks,
+        part=given.part,
     )
     print(json.dumps(asdict(summary), indent=2))
+
+
+def _part(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    return int(part), int(parts)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -53,8 +53,10 @@ def extract_frames(
     *,
     workers: int | None = None,
     work: Path | None = None,
+    chunks: str = "",
+    part: tuple[int, int] | None = None,
 ) -> ExtractionSummary:
-    """Extract a data set.
+    """Extract a data set, or do a share of that on a machine of its own.
 
     What is done is kept chunk by chunk in ``work``: after a kill, the same call does only what is missing. The index
     and the shards that come out are a function of the inputs and the recipe alone.
@@ -66,30 +68,35 @@ def extract_frames(
         recipe: what to do.
         workers: processes, by default one a core.
         work: folder for unfinished work, by default ``.work`` in ``output``.
+        chunks: URI of finished chunks. Shares put them there; the whole takes what is there and does what is missing,
+            so that its bytes do not depend on the number of shares. May be removed once the data set is there.
+        part: which share, from 0, and how many there are. No data set is written; the summary is empty.
 
     Raises:
         BadInputError: ``no-input`` when there is nothing, ``all-rejected`` when nothing could be used.
-        SettingsError: when places overlap or a split file cannot be understood.
+        SettingsError: when places overlap, there is no such share, or a split file cannot be understood.
         SplitError: when a group would lie in two splits, or a split would lack a class.
         StorageError: when source, shards or folders cannot be read or written.
     """
-    workers = (os.cpu_count() or 1) if workers is None else workers
-    if workers < 1:
-        raise SettingsError(f"workers = {workers}: at least one is needed")
+    workers = _workers(workers)
     store, shard_store, folder = open_store(source), open_store(shards), work or output / WORK_FOLDER
-    for name, place in (("output", str(output)), ("work", str(folder)), ("shards", shards)):
-        _require_apart(store.uri, name, open_store(place).uri)
+    for name, place in (("output", str(output)), ("work", str(folder)), ("shards", shards), ("chunks", chunks)):
+        if place:
+            _require_apart(store.uri, name, open_store(place).uri)
+    if part is not None:
+        _extract_part(store, chunks, recipe, folder, part, workers)
+        return ExtractionSummary({}, {}, 0, "")
     with _locked(folder):
         split_file = _read_split_file(recipe.splits.file, store)
         plan = Plan(store, recipe)
-        chunks = [name for name, _ in plan.chunks()]
-        inputs = inputs_sha256(plan, chunks, recipe, shard_store.uri, split_file)
+        names = [name for name, _ in plan.chunks()]
+        inputs = inputs_sha256(plan, names, recipe, shard_store.uri, split_file)
         done = finished(folder, output, shard_store, inputs)
         if done is not None:
             return ExtractionSummary(**done)
         placement = Placement(shard_store, folder, recipe.shard_bytes)
-        _extract_chunks(plan, chunks, placement, folder, store.uri, workers)
-        summary = _write_output(plan, chunks, placement, folder, output, shard_store.uri, recipe, split_file)
+        _extract_chunks(plan, names, placement, folder, store.uri, workers, chunks)
+        summary = _write_output(plan, names, placement, folder, output, shard_store.uri, recipe, split_file)
         remember(folder, output, inputs, asdict(summary), {shard.name: shard.size for shard in placement.shards})
         for path in folder.iterdir():
             if path.name not in (RECEIPT_FILE, _LOCK_FILE):
@@ -97,10 +104,38 @@ def extract_frames(
     return summary
 
 
+def _extract_part(
+    store: Store, chunks: str, recipe: ExtractRecipe, folder: Path, part: tuple[int, int], workers: int
+) -> None:
+    """Have every chunk of a share in the store ``chunks``."""
+    number, count = part
+    if not chunks or not 0 <= number < count:
+        raise SettingsError(f"part {number} of {count}: parts are numbered from 0, and need a place for chunks")
+    uri = open_store(chunks).uri
+    with _locked(folder):
+        plan = Plan(store, recipe)
+        mine = [chunk for position, chunk in enumerate(plan.chunks()) if position % count == number]
+        total = sum(len(entries) for _, entries in mine)
+        jobs = (plan.job(name, entries, folder, uri, share=True) for name, entries in mine)
+        with (
+            counter(total, unit=plan.unit, label=f"extract part {number} of {count}") as progress,
+            WorkerPool(store.uri, workers) as pool,
+        ):
+            deque(pool.run(jobs, progress), maxlen=0)
+
+
+def _workers(given: int | None) -> int:
+    workers = (os.cpu_count() or 1) if given is None else given
+    if workers < 1:
+        raise SettingsError(f"workers = {workers}: at least one is needed")
+    return workers
+
+
 def _extract_chunks(
-    plan: Plan, chunks: list[str], placement: Placement, folder: Path, source: str, workers: int
+    plan: Plan, chunks: list[str], placement: Placement, folder: Path, source: str, workers: int, finished: str
 ) -> None:
     """Have every chunk's rows in ``folder`` and its pixels in a shard."""
+    finished = open_store(finished).uri if finished else ""
     complete = placement.resume(chunks, lambda chunk: rows_path(folder, chunk).exists())
 
     def jobs() -> Iterator[Job | str]:
@@ -108,10 +143,10 @@ def _extract_chunks(
             if number < complete or _is_done(folder, name):
                 progress.update(len(entries))
             if number >= complete:
-                yield name if _is_done(folder, name) else plan.job(name, entries, folder)
+                yield name if _is_done(folder, name) else plan.job(name, entries, folder, finished)
 
     with (
-        counter(plan.count, unit="pictures", label="extract") as progress,
+        counter(plan.count, unit=plan.unit, label="extract") as progress,
         WorkerPool(source, workers) as pool,
     ):
         placement.place(pool.run(jobs(), progress), final=chunks[-1] if chunks else "")

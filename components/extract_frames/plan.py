@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.extract_frames.chunk import EntrySettings, Job
+from components.extract_frames.chunk import Job
 from components.extract_frames.recipe import ExtractRecipe
+from components.extract_frames.sample import EntrySettings
 from media.disktable import DiskTable
 from media.errors import BadInputError
 from media.layouts import Entry, Rejection, read_layout, require_layout
@@ -15,6 +16,7 @@ from media.storage import Store
 # Small enough to share among processes and to lose little in a kill, large enough to make files and messages cheap.
 CHUNK_ENTRIES = 64
 CHUNK_BYTES = 32 * 2**20
+CHUNK_CLIPS = 1  # a clip costs seconds: nothing is gained by giving a process several at once
 
 # Part of every chunk's name; to be raised whenever a chunk's files come out otherwise than before.
 _FORMAT = 2
@@ -26,6 +28,7 @@ class Plan:
     Attributes:
         settings: what decides how an entry is stored.
         count: number of entries.
+        unit: what an entry is called.
     """
 
     def __init__(self, store: Store, recipe: ExtractRecipe) -> None:
@@ -35,13 +38,22 @@ class Plan:
             BadInputError: ``no-input`` when nothing lies there.
             StorageError: when the source cannot be listed.
         """
+        layout, limits, extraction = require_layout(recipe.layout), recipe.limits, recipe.spec.extraction
+        clips = layout.holds == "clips"
         self.settings = EntrySettings(
-            max_bytes=recipe.limits.max_bytes,
-            max_pixels=recipe.limits.max_pixels,
+            max_bytes=limits.max_clip_bytes if clips else limits.max_bytes,
+            max_pixels=limits.max_pixels,
+            max_seconds=limits.max_seconds,
+            max_frames=limits.max_frames,
             mirrored=recipe.near_duplicates.mirrored,
-            store=recipe.spec.extraction.store,
-            labels=require_layout(recipe.layout).labels,
+            store=extraction.store,
+            jpeg_quality=extraction.jpeg_quality,
+            labels=layout.labels,
+            clips=extraction.to_json() if clips else "",
+            boxes_of_original=recipe.boxes_of_original,
         )
+        self.unit = "clips" if clips else "pictures"
+        self._chunk_entries = CHUNK_CLIPS if clips else CHUNK_ENTRIES
         self._rejected = DiskTable()
         self._dataset = recipe.dataset
         self._entries = DiskTable()
@@ -56,7 +68,7 @@ class Plan:
             raise BadInputError(
                 "no-input",
                 f"{store.uri} does not exist or holds nothing; the layout {recipe.layout!r} has its files in "
-                f"{require_layout(recipe.layout).expected}",
+                f"{layout.expected}",
             )
 
     def reject(self, rejection: Rejection) -> None:
@@ -74,7 +86,7 @@ class Plan:
         size = 0
         for _, line in self._entries.pairs():
             entry_bytes = _bytes(Entry.from_json(line))
-            if lines and (len(lines) == CHUNK_ENTRIES or size + entry_bytes > CHUNK_BYTES):
+            if lines and (len(lines) == self._chunk_entries or size + entry_bytes > CHUNK_BYTES):
                 yield self._chunk(lines)
                 lines, size = [], 0
             lines.append(line)
@@ -82,9 +94,9 @@ class Plan:
         if lines:
             yield self._chunk(lines)
 
-    def job(self, name: str, entries: tuple[Entry, ...], folder: Path) -> Job:
-        """Return the job of a chunk."""
-        return Job(name, folder, self.settings, self._dataset, entries)
+    def job(self, name: str, entries: tuple[Entry, ...], folder: Path, chunks: str = "", *, share: bool = False) -> Job:
+        """Return the job of a chunk; see ``Job`` for ``chunks`` and ``share``."""
+        return Job(name, folder, self.settings, self._dataset, entries, chunks, share)
 
     def _chunk(self, lines: list[str]) -> tuple[str, tuple[Entry, ...]]:
         settings = json.dumps([_FORMAT, self._dataset, vars(self.settings)], sort_keys=True)

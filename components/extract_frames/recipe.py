@@ -11,6 +11,7 @@ from media.settings import Settings
 from media.shards import TARGET_BYTES
 from media.spec import PreprocessingSpec
 from media.splits import SplitSettings
+from media.video import VideoLimits
 
 
 def _known_layout(name: str) -> str:
@@ -33,17 +34,25 @@ class NearDuplicates(Settings):
 
 
 class Limits(Settings):
-    """What is refused before it is read or decoded: larger files (bytes), and larger pictures (pixels)."""
+    """What is refused before it is read or decoded.
+
+    ``max_bytes`` is of the file of a picture, ``max_clip_bytes`` of that of a clip; ``max_pixels`` of a picture or a
+    frame; ``max_seconds`` and ``max_frames`` of a clip.
+    """
 
     max_bytes: int = Field(default=256 * 2**20, gt=0)
+    max_clip_bytes: int = Field(default=16 * 2**30, gt=0)
     max_pixels: int = Field(default=MAX_PIXELS, gt=0, le=PILLOW_LIMIT)
+    max_seconds: float = Field(default=VideoLimits.max_seconds, gt=0)
+    max_frames: int = Field(default=VideoLimits.max_frames, gt=0)
 
 
 class ExtractRecipe(Settings):
     """How a data set is read, split and stored.
 
     ``dataset`` names it in every ``media_id``; ``layout_options`` choose what is taken of it; ``shard_bytes`` is how
-    large a shard may become.
+    large a shard may become. With ``boxes_of_original`` the faces of a manipulated clip are searched in the clip that
+    it was made from, where the layout knows it and it is there: a face is then cut alike whatever was done to it.
     """
 
     layout: Annotated[str, AfterValidator(_known_layout)]
@@ -53,6 +62,7 @@ class ExtractRecipe(Settings):
     near_duplicates: NearDuplicates = NearDuplicates()
     limits: Limits = Limits()
     spec: PreprocessingSpec = PreprocessingSpec()
+    boxes_of_original: bool = False
     shard_bytes: int = Field(default=TARGET_BYTES, ge=4096)
 
     @model_validator(mode="before")
