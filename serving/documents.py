@@ -116,8 +116,8 @@ class HeatmapDocument(BaseModel):
     """Where a face looks manipulated in one of its frames.
 
     ``picture`` is a PNG in base64 of the face as the networks were given it, with the heat laid over it: the
-    hotter, the redder, and the less of the face shows through. ``members`` says whose heat it is: their mean, weighted
-    as they are.
+    hotter, the brighter, and the less of the face shows through. ``members`` says whose heat it is: their mean,
+    weighted as they are.
     """
 
     face: int

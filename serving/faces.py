@@ -13,7 +13,8 @@ from media.bundle import BundleMember, VerifiedBundle
 from media.bundle.runtimes import RunClips
 from media.faces import FacesFound
 from media.faces.judging import FaceVerdict, MemberScores, clip_inputs, ensemble_heatmap, judge_tracks
-from media.faces.verdict import Suspect, crops_by_track, heat_picture, most_suspicious, verdict_document
+from media.faces.verdict import Suspect, crops_by_track, most_suspicious, verdict_document
+from media.heat import heat_of_crop, lay_heat
 from media.inputs import whole_view
 from media.pictures import encode_png
 from serving import tensors
@@ -60,7 +61,7 @@ class FaceAnalyzer:
         self._pool = pool
         self._metrics = metrics
         self._weights = {member.name: member.weight for member in self.document.members}
-        self._with_heatmap = [member.name for member in self.document.members if "heatmap" in member.outputs]
+        self._with_heatmap = [member for member in self.document.members if "heatmap" in member.outputs]
 
     async def analyze_video(self, file: BinaryIO, *, heatmaps: int) -> bytes:
         """Judge a video file.
@@ -166,7 +167,11 @@ class FaceAnalyzer:
     ) -> list[HeatmapDocument]:
         documents = []
         for suspect in most_suspicious(verdict, found, count):
-            maps = {name: outputs[name]["heatmap"][suspect.position, 0] for name in self._with_heatmap}
+            shape = suspect.crop.rgb.shape[:2]
+            maps = {
+                member.name: heat_of_crop(outputs[member.name]["heatmap"][suspect.position, 0], shape, member.input)
+                for member in self._with_heatmap
+            }
             heat = ensemble_heatmap(maps, self._weights)
             if heat is not None:  # some member has one
                 documents.append(self._heatmap(suspect, heat))
@@ -179,8 +184,8 @@ class FaceAnalyzer:
             frame=crop.frame,
             time=round(crop.time_ms / 1000, 6),
             probability=round(suspect.probability, 6),
-            members=self._with_heatmap,
-            picture=base64.b64encode(encode_png(heat_picture(crop.rgb, heat))).decode(),
+            members=[member.name for member in self._with_heatmap],
+            picture=base64.b64encode(encode_png(lay_heat(crop.rgb, heat))).decode(),
         )
 
     def _observe(self, verdict: FaceVerdict, analysis: FaceAnalysis, stages: Stages) -> None:

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from media.heat import lay_heat
 from media.verdict import OperatingPoint, judge
 
 FOUND = (255, 48, 48)  # RGB of the outline of what a model marks
 TRUTH = (48, 224, 255)  # RGB of the outline of the ground truth
-HEAT = 0.65  # share of the heat's colour where the probability is 1
 THUMBNAIL = 320  # longest side, px
 GAP = 4  # px between pictures side by side
 JPEG_QUALITY = 88
@@ -60,9 +60,7 @@ def heat_overlay(
     """
     canvas = np.asarray(shrink(rgb, max_side), dtype=np.uint8)
     small = np.asarray(shrink(probability, max_side), dtype=np.float32)
-    heat = cv2.applyColorMap((small * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    share = HEAT * small[..., None]
-    canvas = np.ascontiguousarray((canvas * (1 - share) + heat * share).round().astype(np.uint8))
+    canvas = lay_heat(canvas, small)
     verdict = judge(probability, point)
     if verdict.forged:
         _outline(canvas, verdict.mask, FOUND)

@@ -1,19 +1,14 @@
-"""The document of a judged video or picture of faces, and its heatmaps as pictures that people can look at."""
+"""The document of a judged video or picture of faces, and which of its frames are worth a look."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from media.faces import FaceCrop, FacesFound
 from media.faces.judging import FaceVerdict, TrackVerdict
 
 DECIMALS = 6  # of probabilities and seconds; boxes have a tenth of a pixel
-HEAT_OPACITY = 0.5  # of the heat at its strongest; where there is none, the face is seen as it is
 
 
 @dataclass(frozen=True)
@@ -83,23 +78,6 @@ def most_suspicious(verdict: FaceVerdict, found: FacesFound, count: int) -> list
             suspects.append(Suspect(crop, position, float(judged[crop.track].frames[taken[crop.track]])))
             taken[crop.track] += 1
     return sorted(suspects, key=lambda suspect: -suspect.probability)[:count]
-
-
-def heat_picture(rgb: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Lay heat over a face: the hotter, the more of the colour and the less of the face is seen.
-
-    Args:
-        rgb: uint8 [H, W, 3], the crop.
-        heat: float32 [h, w] in 0..1, of the whole crop.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    height, width = rgb.shape[:2]
-    resized = np.clip(np.asarray(cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)), 0, 1)
-    colours = cv2.applyColorMap((resized * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    opacity = HEAT_OPACITY * resized[..., np.newaxis]
-    return np.asarray(np.rint((1 - opacity) * rgb + opacity * colours), dtype=np.uint8)
 
 
 def _face(track: TrackVerdict, crops: Sequence[FaceCrop]) -> dict[str, Any]:
