@@ -10,6 +10,7 @@ import pytest
 
 from bench.seaweed import SeaweedServer
 from pipelines.images import reference
+from tests.clips import malformed
 
 
 def absent(reason: str) -> NoReturn:
@@ -17,6 +18,21 @@ def absent(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def real_media() -> Path:
+    """The folder of real media (``VERIFRAME_DATA``, by default beside the project)."""
+    folder = Path(os.environ.get("VERIFRAME_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        absent(f"there are no real media in {folder}; set VERIFRAME_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def malformed_clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Sixty malformed clips: contents by name; see ``tests.clips.malformed``."""
+    return dict(malformed(tmp_path_factory.mktemp("malformed")))
 
 
 @pytest.fixture(scope="session")

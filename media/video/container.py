@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from media.errors import BadInputError
 from media.video.facts import Sound, VideoFacts, VideoLimits
 from media.video.pixels import rotation_of
+from media.video.wholeness import missing_bytes
 
 Source = Path | bytes | BinaryIO
 
@@ -110,6 +111,8 @@ def _require_video(stream: BinaryIO, limits: VideoLimits) -> str:
         raise BadInputError(
             "not-video", "its first bytes are not those of a container of video, whatever its name says"
         )
+    if missing := missing_bytes(stream, name):
+        raise BadInputError("truncated-video", f"its last {missing:,} bytes are missing: copy it again")
     return name
 
 
