@@ -40,8 +40,8 @@ def number_of(rgb: np.ndarray) -> int:
 
 
 def portrait(number: int, side: int = 192, shift: int = 2) -> np.ndarray:
-    """A window on the face of the astronaut (public domain) that wanders with the number."""
-    left = 150 + shift * (number % 12)
+    """A window on the face of the astronaut (public domain) that wanders to and fro with the number."""
+    left = 150 + shift * abs(number % 24 - 12)
     return np.ascontiguousarray(data.astronaut()[:side, left : left + side])
 
 
