@@ -17,6 +17,7 @@ from pipelines.recipe import PipelineRecipe, resolve_members, resolve_training
 from pipelines.resources import TaskResources, apply
 
 FAMILY = "forgery"
+RECIPE = PipelineRecipe
 
 
 def arguments(recipe: PipelineRecipe, members: Sequence[str] = ()) -> dict[str, Any]:
@@ -95,8 +96,8 @@ def build(recipe: PipelineRecipe, image: Callable[[str], str]) -> BaseComponent:
         judged = place(
             evaluate(
                 dataset=dataset,
-                v3=dsl.Collected(v3.outputs["model"]),
-                v4=dsl.Collected(v4.outputs["model"]),
+                models=dsl.Collected(v3.outputs["model"]),
+                models_2=dsl.Collected(v4.outputs["model"]),
                 recipe=evaluate_recipe,
             ),
             recipe.resources.evaluate,

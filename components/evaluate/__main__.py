@@ -16,7 +16,13 @@ def _step(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m components.evaluate", description="Judge models side by side on a test split."
     )
-    parser.add_argument("--dataset", type=Path, required=True, help="sample index folder whose test split is judged")
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        required=True,
+        action="append",
+        help="sample index folder whose test split is judged; repeat for classifiers of faces, the decisive one first",
+    )
     parser.add_argument(
         "--model",
         action="append",
@@ -33,7 +39,7 @@ def _step(argv: Sequence[str] | None) -> None:
     summary = evaluate(
         given.dataset, _models(given.model), given.output, recipe, fit_dataset=given.fit_dataset, cache=given.cache
     )
-    print(f"{given.output}: {summary.judged} pictures judged, {summary.rejected} could not be read")
+    print(f"{given.output}: {summary.judged} pictures or media judged, {summary.rejected} pictures could not be read")
     for group, figures in summary.groups.items():
         shown = (f"{name} {'undefined' if value is None else f'{value:.3f}'}" for name, value in figures.items())
         print(f"{group}: {', '.join(shown)}")

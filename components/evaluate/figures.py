@@ -10,13 +10,14 @@ from components.judging.bootstrap import Bootstrap
 from components.judging.comparison import RecallKind, fpr_at_equal_recall, paired_differences
 from components.judging.metrics import image_metrics, point_metrics, segmentation_metrics
 from components.judging.operating_point import Choice
+from components.judging.predict import Member
 from components.judging.statistics import PixelStatistics
 
 KINDS: tuple[RecallKind, ...] = ("image", "pixel")
 
 
 def group_figures(
-    group: Group,
+    group: Group[Member],
     test: Mapping[str, PixelStatistics],
     degraded: Mapping[str, Mapping[str, PixelStatistics]],
     choices: Mapping[str, Choice],
@@ -58,7 +59,7 @@ def group_figures(
 
 
 def comparisons(
-    groups: Sequence[Group],
+    groups: Sequence[Group[Member]],
     val: Mapping[str, PixelStatistics],
     test: Mapping[str, PixelStatistics],
     choices: Mapping[str, Choice],
@@ -93,8 +94,8 @@ def _paired(
 
 
 def _equal_recall(
-    first: Group,
-    second: Group,
+    first: Group[Member],
+    second: Group[Member],
     val: Mapping[str, PixelStatistics],
     test: Mapping[str, PixelStatistics],
     choices: Mapping[str, Choice],

@@ -1,21 +1,22 @@
 """The groups of models that are judged side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
+from typing import Generic, TypeVar
 
 from components.evaluate.recipe import EvaluateRecipe, MemberSettings
-from components.judging.members import load_member
+from components.judging.faces import FaceMember
+from components.judging.members import describe_model
 from components.judging.predict import ENSEMBLE, Member
 from media.errors import SettingsError
-from media.index import SampleIndex
+
+M = TypeVar("M", Member, FaceMember)
 
 
 @dataclass(frozen=True)
-class Group:
-    """Models judged together, such as a generation.
+class Group(Generic[M]):
+    """Models judged together, such as a generation or a stage.
 
     Attributes:
         name: such as ``v4``.
@@ -23,7 +24,7 @@ class Group:
     """
 
     name: str
-    members: Mapping[str, Member]
+    members: Mapping[str, M]
 
     @property
     def ensemble(self) -> str:
@@ -41,24 +42,28 @@ class Group:
         return list(dict.fromkeys([*self.keys, self.ensemble]))
 
 
-def ensembles(groups: Sequence[Group]) -> dict[str, list[str]]:
+def ensembles(groups: Sequence[Group[Member]]) -> dict[str, list[str]]:
     """Return the members of each ensemble, as ``judge_index`` takes them."""
     return {group.ensemble: group.keys for group in groups if len(group.members) > 1}
 
 
+def by_generation(models: Sequence[Path]) -> dict[str, list[Path]]:
+    """Group models by the generation or stage that each says it is of, in the order in which these first appear."""
+    groups: dict[str, list[Path]] = {}
+    for path in models:
+        groups.setdefault(describe_model(path).generation, []).append(path)
+    return groups
+
+
 def load_groups(
-    models: Mapping[str, Sequence[Path]],
-    recipe: EvaluateRecipe,
-    device: torch.device,
-    indexes: Sequence[SampleIndex],
-) -> list[Group]:
+    models: Mapping[str, Sequence[Path]], recipe: EvaluateRecipe, load: Callable[[Path], M]
+) -> list[Group[M]]:
     """Load all models; groups without any are left out.
 
     Args:
         models: model folders or checkpoints by group.
         recipe: gives weights and temperatures.
-        device: where to put the networks.
-        indexes: data sets that the models must fit.
+        load: reads one.
 
     Raises:
         SettingsError: when there is no model at all, two of a group have one name, the recipe names a member that is
@@ -67,9 +72,9 @@ def load_groups(
     """
     groups = []
     for name, paths in models.items():
-        members: dict[str, Member] = {}
+        members: dict[str, M] = {}
         for path in paths:
-            member = load_member(path, device, indexes=indexes)
+            member = load(path)
             if member.name in members:
                 raise SettingsError(f"group {name} has two models called {member.name}; give each once")
             members[member.name] = member
@@ -81,9 +86,7 @@ def load_groups(
     return groups
 
 
-def _with_settings(
-    group: str, members: Mapping[str, Member], settings: Mapping[str, MemberSettings]
-) -> dict[str, Member]:
+def _with_settings(group: str, members: Mapping[str, M], settings: Mapping[str, MemberSettings]) -> dict[str, M]:
     unknown = sorted(set(settings) - set(members))
     if unknown:
         raise SettingsError(f"members.{group}.{unknown[0]}: no such model in the group; it has {', '.join(members)}")

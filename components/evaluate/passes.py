@@ -11,7 +11,7 @@ from components.evaluate.recipe import EvaluateRecipe
 from components.judging.collect import Rejections, TopPictures, collect_statistics, judge_with
 from components.judging.operating_point import Choice, choose_operating_point
 from components.judging.overlays import encode_jpeg, heat_overlay, side_by_side, truth_overlay
-from components.judging.predict import Judged
+from components.judging.predict import Judged, Member
 from components.judging.report import Figure
 from components.judging.statistics import PixelStatistics, f1_score
 from media.degrade import degradation
@@ -27,7 +27,7 @@ Statistics = dict[str, PixelStatistics]
 class Passes:
     """Runs every group over a split; all groups see a picture while it is in memory, so it is read once a pass."""
 
-    def __init__(self, groups: Sequence[Group], recipe: EvaluateRecipe) -> None:
+    def __init__(self, groups: Sequence[Group[Member]], recipe: EvaluateRecipe) -> None:
         self._groups = groups
         self._recipe = recipe
         self._members = [member for group in groups for member in group.members.values()]
@@ -81,7 +81,7 @@ class Passes:
 class Gallery:
     """The best and the worst of the forged pictures and the worst false alarms, by the last group's ensemble."""
 
-    def __init__(self, groups: Sequence[Group], choices: Mapping[str, Choice], count: int) -> None:
+    def __init__(self, groups: Sequence[Group[Member]], choices: Mapping[str, Choice], count: int) -> None:
         self._points = {group.name: (group.ensemble, choices[group.ensemble].point) for group in groups}
         self.best, self.worst, self.false_alarms = (TopPictures(count) for _ in range(3))
 

@@ -8,6 +8,7 @@ from components.evaluate.groups import Group
 from components.evaluate.passes import Gallery
 from components.judging.operating_point import Choice
 from components.judging.plots import precision_recall_plot, reliability_plot, robustness_plot, roc_plot, threshold_plot
+from components.judging.predict import Member
 from components.judging.report import Cell, Figure, Row, Section, Table, render_report
 from components.judging.statistics import PixelStatistics
 
@@ -53,7 +54,7 @@ STRATA = {"forged_area": "Forged area", "method": "Method", "compression": "Comp
 def write_report(
     path: Path,
     metrics: Metrics,
-    groups: Sequence[Group],
+    groups: Sequence[Group[Member]],
     choices: Mapping[str, Choice],
     test: Mapping[str, PixelStatistics],
     gallery: Gallery,
@@ -156,7 +157,9 @@ def _equal_recall(comparison: Metrics) -> Table:
 _RECALL = {"image": "forged_recall", "pixel": "pixel_recall"}
 
 
-def _curves(groups: Sequence[Group], choices: Mapping[str, Choice], test: Mapping[str, PixelStatistics]) -> Section:
+def _curves(
+    groups: Sequence[Group[Member]], choices: Mapping[str, Choice], test: Mapping[str, PixelStatistics]
+) -> Section:
     figures = []
     for group in groups:
         choice = choices[group.ensemble]
@@ -228,7 +231,7 @@ def _strata(metrics: Metrics) -> list[Section]:
     return sections
 
 
-def _pictures(title: str, text: str, figures: Sequence[Figure], groups: Sequence[Group]) -> Section | None:
+def _pictures(title: str, text: str, figures: Sequence[Figure], groups: Sequence[Group[Member]]) -> Section | None:
     if not figures:
         return None
     order = ", ".join(["the picture", *(group.name for group in groups)])

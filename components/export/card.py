@@ -12,6 +12,33 @@ from media.bundle.document import RelativePath, Task
 from media.index import SampleIndex
 
 SPLIT_NAMES = ("train", "val", "test")
+DESCRIPTIONS: dict[Task, str] = {
+    "segmentation": (
+        "Marks the pixels of a photograph that were copied within it, spliced in from another picture or painted over, "
+        "and says whether the photograph as a whole counts as forged."
+    ),
+    "classification": (
+        "Says of a video or picture whether a face in it was manipulated, how probable that is for the whole and for "
+        "each frame, and where a frame looks manipulated."
+    ),
+}
+EVIDENCE = "A verdict is evidence for a person to weigh, not proof."
+LIMITS: dict[Task, tuple[str, ...]] = {
+    "segmentation": (
+        "Forgeries of kinds that were not in the training data may be missed.",
+        "Strong recompression, down-scaling and screenshots remove the traces the networks look for.",
+        "Wholly generated pictures, retouching of colour and light, and misleading captions are not detected.",
+        EVIDENCE,
+    ),
+    "classification": (
+        "Manipulations of kinds that were not in the training data may be missed.",
+        "Strong recompression, down-scaling and screen recordings remove the traces the networks look for.",
+        "Only faces are judged: other changes to the picture, and those to sound or meaning, are not detected.",
+        "A medium in which no face is found has no verdict.",
+        "Faces of people who are rare in the training data may be judged less well.",
+        EVIDENCE,
+    ),
+}
 # What the networks of a task are given and how the verdict comes about.
 HOW: dict[Task, str] = {
     "segmentation": (
@@ -54,14 +81,15 @@ def render_card(bundle: Bundle, facts: CardFacts) -> str:
         bundle: its document; the card's own entry is not looked at, since the card is what it describes.
         facts: what else there is to tell.
     """
+    limits = facts.recipe.limits or LIMITS[bundle.task]
     sections = [
         f"# {bundle.name} {bundle.version}".rstrip(),
-        facts.recipe.description,
+        facts.recipe.description or DESCRIPTIONS[bundle.task],
         _members(bundle),
         _data(facts.index),
         _operating_point(bundle, facts),
         _evaluation(facts),
-        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in facts.recipe.limits),
+        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits),
         _parity(facts),
         _files(bundle),
         f"## Licence\n\n{facts.recipe.licence}",

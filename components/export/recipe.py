@@ -49,9 +49,9 @@ class ExportRecipe(Settings):
         parity: the gate that a bundle must pass to be written.
         judging: where and how fast val is judged.
         evaluation_group: group of an evaluation's metrics that the model card shows.
-        description: one paragraph for the model card.
+        description: one paragraph for the model card; None says what networks of the task do.
         licence: of the weights, for the model card.
-        limits: known limits, for the model card.
+        limits: known limits, for the model card; None says those of the task.
     """
 
     name: Name = "forgery"
@@ -69,14 +69,6 @@ class ExportRecipe(Settings):
     parity: ParitySettings = ParitySettings()
     judging: JudgingSettings = JudgingSettings()
     evaluation_group: str = "v4"
-    description: str = (
-        "Marks the pixels of a photograph that were copied within it, spliced in from another picture or painted over, "
-        "and says whether the photograph as a whole counts as forged."
-    )
+    description: str | None = None
     licence: str = "Apache-2.0"
-    limits: tuple[str, ...] = (
-        "Forgeries of kinds that were not in the training data may be missed.",
-        "Strong recompression, down-scaling and screenshots remove the traces the networks look for.",
-        "Wholly generated pictures, retouching of colour and light, and misleading captions are not detected.",
-        "A verdict is evidence for a person to weigh, not proof.",
-    )
+    limits: tuple[str, ...] | None = None

@@ -2,18 +2,29 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from components.judging.faces import FaceMember
 from components.judging.predict import Member
 from media.errors import BadInputError, MismatchError
 from media.index import SampleIndex
 from media.spec import require_same_extraction
-from models.checkpoint import LoadedNetwork, load_network
+from models.checkpoint import LoadedNetwork, load_network, read_checkpoint
+from models.family import Task
+from models.registry import get_family
 
 MODEL_FILE = "model.json"
-SEGMENTATION = "segmentation"
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a model says of itself: its task (None in the published layout), and its generation or stage."""
+
+    task: Task | None
+    generation: str
 
 
 def find_checkpoint(model: Path) -> tuple[Path, str | None]:
@@ -35,6 +46,18 @@ def find_checkpoint(model: Path) -> tuple[Path, str | None]:
             "not-a-model",
             f"{model} is no model ({error}); give a checkpoint or a folder written by python -m components.train",
         ) from error
+
+
+def describe_model(model: Path) -> ModelDescription:
+    """Read what a model folder or checkpoint file says of itself, without building its network.
+
+    Raises:
+        BadInputError: ``not-a-model``, or the checkpoint cannot be read.
+        SettingsError: when its family is unknown.
+    """
+    checkpoint = read_checkpoint(find_checkpoint(model)[0])
+    task = None if checkpoint.model_type is None else get_family(checkpoint.model_type).task
+    return ModelDescription(task, checkpoint.generation or "")
 
 
 def load_model(model: Path, device: torch.device | str) -> LoadedNetwork:
@@ -65,12 +88,35 @@ def load_member(model: Path, device: torch.device | str, *, indexes: Sequence[Sa
         BadInputError: as ``load_model``; ``wrong-task`` when the model does not mark regions.
         MismatchError: as ``load_model``; when model and an index differ in how pixels were extracted.
     """
+    loaded = _load_for("segmentation", model, device, indexes)
+    return Member(loaded.member, loaded.network, loaded.spec.input)
+
+
+def load_face_member(
+    model: Path, device: torch.device | str, *, indexes: Sequence[SampleIndex] = ()
+) -> tuple[FaceMember, LoadedNetwork]:
+    """Load a classifier of faces as a member called by its variant's name, and what its checkpoint says.
+
+    Args:
+        model: a folder that the training step wrote, or a checkpoint file.
+        device: where to put the network.
+        indexes: the model must have been trained on faces cut as theirs were.
+
+    Raises:
+        BadInputError: as ``load_model``; ``wrong-task`` when the model does not classify.
+        MismatchError: as ``load_model``; when model and an index differ in how pixels were extracted.
+    """
+    loaded = _load_for("classification", model, device, indexes)
+    return FaceMember(loaded.member, loaded.network, loaded.spec.input, loaded.family.clips), loaded
+
+
+def _load_for(task: Task, model: Path, device: torch.device | str, indexes: Sequence[SampleIndex]) -> LoadedNetwork:
     loaded = load_model(model, device)
-    if loaded.family.task != SEGMENTATION:
+    if loaded.family.task != task:
+        does = {"segmentation": "marks no regions", "classification": "classifies no faces"}[task]
         raise BadInputError(
-            "wrong-task",
-            f"{model} is of family {loaded.family.name} (task {loaded.family.task}), which marks no regions",
+            "wrong-task", f"{model} is of family {loaded.family.name} (task {loaded.family.task}), which {does}"
         )
     for index in indexes:
         require_same_extraction(loaded.spec, f"model {loaded.member}", index.spec, "the index")
-    return Member(loaded.member, loaded.network, loaded.spec.input)
+    return loaded

@@ -104,6 +104,22 @@ def reliability_plot(title: str, statistics: Mapping[str, PixelStatistics]) -> b
     return _png(canvas, axes)
 
 
+def score_reliability_plot(title: str, scores: Mapping[str, tuple[NDArray[np.int8], NDArray[np.float64]]]) -> bytes:
+    """Plot the share of manipulated media against their scores, in 16 bins, of (labels, scores) by name."""
+    canvas, axes = _canvas(title, "predicted probability of a medium", "share that is manipulated")
+    for colour, (name, (labels, values)) in zip(COLOURS, scores.items(), strict=False):
+        place = np.minimum((values * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+        total, positive, summed = (
+            np.bincount(place, weights=weights, minlength=RELIABILITY_BINS) for weights in (None, labels == 1, values)
+        )
+        filled = total > 0
+        mean, share = summed[filled] / total[filled], positive[filled] / total[filled]
+        axes.plot(mean, share, marker="o", markersize=3, label=name, color=colour)
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    return _png(canvas, axes)
+
+
 def robustness_plot(title: str, figure: str, values: Mapping[str, Mapping[str, float | None]]) -> bytes:
     """Plot one figure under each degradation, by name; a figure that is not defined leaves a gap."""
     canvas, axes = _canvas(title, "", figure)

@@ -34,8 +34,8 @@ def test_the_component_takes_lists_of_models(
             second = hand_over(path=path)
         task = evaluate(
             dataset=dsl.importer(artifact_uri=dataset, artifact_class=Dataset).output,
-            v3=dsl.Collected(first.outputs["model"]),
-            v4=dsl.Collected(second.outputs["model"]),
+            models=dsl.Collected(first.outputs["model"]),
+            models_2=dsl.Collected(second.outputs["model"]),
             recipe=recipe,
         )
         return task.outputs["evaluation"]

@@ -278,6 +278,6 @@ def test_the_command_line_evaluates_and_explains_errors(tiny_dataset, models, tm
     arguments = ["--dataset", str(tiny_dataset), "--output", str(tmp_path / "out"), "--recipe"]
     arguments += [str(tmp_path / "recipe.json"), "--model"]
     assert main([*arguments, f"v3={models['v3'][0]}"]) == 0
-    assert "6 pictures judged, 0 could not be read\nv3: f1 " in capsys.readouterr().out
+    assert "6 pictures or media judged, 0 pictures could not be read\nv3: f1 " in capsys.readouterr().out
     assert main([*arguments, str(models["v3"][0])]) == 1
     assert "expected GROUP=PATH" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""The groups of classifiers that are judged side by side, and what is chosen for them on val."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.evaluate.groups import Group, load_groups
+from components.evaluate.recipe import EvaluateRecipe
+from components.judging.faces import FaceMember
+from components.judging.media import Calibration, MediaLogits
+from components.judging.media_calibration import calibrate_media, choose_media_threshold
+from components.judging.members import load_face_member
+from components.judging.operating_point import Choice
+from components.judging.predict import ENSEMBLE
+from media.index import SampleIndex
+from models.checkpoint import LoadedNetwork
+
+
+@dataclass(frozen=True)
+class Part:
+    """An ensemble, or a member by itself.
+
+    Attributes:
+        members: calibrations by the members' names in a pass.
+        choice: the threshold chosen on val.
+    """
+
+    members: Mapping[str, Calibration]
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class ChosenGroup:
+    """A group with all that val decides.
+
+    Attributes:
+        name: such as a stage's.
+        keys: the members' names in a pass by their own.
+        parts: the ensemble, called ``ensemble``, and each member by its own name.
+        weights_note: how the weights came about.
+    """
+
+    name: str
+    keys: Mapping[str, str]
+    parts: Mapping[str, Part]
+    weights_note: str
+
+    @property
+    def ensemble(self) -> Part:
+        """All members together."""
+        return self.parts[ENSEMBLE]
+
+    @property
+    def calibrations(self) -> Mapping[str, Calibration]:
+        """The members' calibrations by their names in a pass."""
+        return self.ensemble.members
+
+
+class FaceGroups:
+    """Loaded groups."""
+
+    def __init__(self, groups: Sequence[Group[FaceMember]], last: Mapping[str, LoadedNetwork]) -> None:
+        self._groups = groups
+        self.last = last  # the last group's networks by their members' own names
+        self.members = [member for group in groups for member in group.members.values()]
+
+    @classmethod
+    def load(
+        cls, models: Mapping[str, Sequence[Path]], recipe: EvaluateRecipe, indexes: Sequence[SampleIndex]
+    ) -> "FaceGroups":
+        """Load all models; the arguments and errors are those of ``load_groups``, ``indexes`` what they must fit."""
+        device, networks = recipe.judging.torch_device(), {}
+
+        def load(path: Path) -> FaceMember:
+            member, networks[path] = load_face_member(path, device, indexes=indexes)
+            return member
+
+        groups = load_groups(models, recipe, load)
+        last = (networks[path] for path in models[groups[-1].name])
+        return cls(groups, {loaded.member: loaded for loaded in last})
+
+    def choose(self, val: MediaLogits, recipe: EvaluateRecipe) -> list[ChosenGroup]:
+        """Fit temperatures and weights and choose thresholds on media of val.
+
+        A group whose members the recipe names keeps the temperatures and weights that it gives.
+        """
+        return [_choose(group, val, recipe) for group in self._groups]
+
+
+def _choose(group: Group[FaceMember], val: MediaLogits, recipe: EvaluateRecipe) -> ChosenGroup:
+    if group.name in recipe.members:
+        calibrations = {
+            member.name: Calibration(member.temperature, member.weight) for member in group.members.values()
+        }
+        note = "as the recipe says"
+    else:
+        fitted = calibrate_media(val, group.keys, temperatures=recipe.calibrate, weights=recipe.fit_weights)
+        calibrations, note = dict(fitted.members), fitted.weights.note
+    keys = {name: member.name for name, member in group.members.items()}
+    together = {ENSEMBLE: calibrations} | {name: {key: calibrations[key]} for name, key in keys.items()}
+    parts = {
+        name: Part(
+            members,
+            choose_media_threshold(val, members, rule=recipe.threshold, max_authentic_fpr=recipe.max_authentic_fpr),
+        )
+        for name, members in together.items()
+    }
+    return ChosenGroup(group.name, keys, parts, note)

@@ -1,0 +1,197 @@
+"""The evaluation of classifiers of faces: everything is chosen on the media of val, then each test split is read once.
+
+Groups are stages or generations, judged on every data set: the one they were trained on and others.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.evaluate.common import METRICS_FILE, EvaluationSummary, Request, check_splits
+from components.evaluate.face_figures import dataset_figures, forgetting, robustness
+from components.evaluate.face_gallery import FaceGallery, draw_gallery
+from components.evaluate.face_groups import ChosenGroup, FaceGroups
+from components.evaluate.face_report import write_face_report
+from components.evaluate.face_table import write_media_table
+from components.evaluate.recipe import EvaluateRecipe
+from components.judging.collect import Rejections
+from components.judging.faces import judge_media
+from components.judging.heatmaps import HeatmapJudgement, judge_heatmaps
+from components.judging.media import MediaLogits, collect_media
+from components.judging.predict import ENSEMBLE
+from media.degrade import degradation
+from media.errors import BadInputError, SettingsError
+from media.files import write_text
+from media.index import REJECTED_FILE, REPORT_FILE, SampleIndex, read_index
+from media.shards import ShardReader
+
+TABLE_FILE = "per_medium.parquet"
+SUMMARY = ("auc", "ap", "eer", "balanced_accuracy", "authentic_fpr", "recall_forged", "ece")
+NO_FACE = "no-face"  # the reason under which extraction records a medium without a face
+
+
+class _Judge:
+    """Runs the members of all groups over a split; each face is decoded once a pass."""
+
+    def __init__(self, groups: FaceGroups, request: Request) -> None:
+        self._groups = groups
+        self._request = request
+        self.rejections = Rejections()
+
+    def __call__(self, index: SampleIndex, label: str, degraded: str | None = None) -> MediaLogits:
+        """Return what the members say of the media of an index."""
+        settings = self._request.recipe.judging
+        judged = judge_media(
+            self._groups.members,
+            index,
+            self.reader(index),
+            device=settings.torch_device(),
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+            workers=settings.workers,
+            degrade=degradation(degraded) if degraded else None,
+            progress=label,
+            unreadable=self.rejections,
+        )
+        return collect_media(judged)
+
+    def reader(self, index: SampleIndex) -> ShardReader:
+        """Return a reader of the shards that an index points into."""
+        return ShardReader(index.shards, self._request.cache)
+
+
+def evaluate_faces(request: Request) -> EvaluationSummary:
+    """Judge groups of classifiers on test splits and write what was measured; see ``evaluate``."""
+    recipe, output = request.recipe, request.output
+    fit_index = read_index(request.fit_dataset)
+    val = fit_index.where(split="val")
+    tests = _read_tests(request, val)
+    main = next(iter(tests))
+    groups = FaceGroups.load(request.models, recipe, [fit_index, *tests.values()])
+    judge = _Judge(groups, request)
+    chosen = groups.choose(judge(val, "val"), recipe)
+    media = {name: judge(index, name) for name, index in tests.items()}
+    degraded = {name: judge(tests[main], f"{main}, {name}", name) for name in recipe.degradations}
+    metrics: dict[str, Any] = {
+        "task": "classification",
+        "main_dataset": main,
+        "datasets": {
+            name: _dataset(index, media[name], path)
+            for path, (name, index) in zip(request.datasets, tests.items(), strict=True)
+        },
+        "fit_dataset": {"sha256": fit_index.sha256, "split": "val", "media": len(set(val.column("media_id")))},
+        "rejected": len(judge.rejections),
+        "recipe": recipe.model_dump(mode="json"),
+        "groups": {group.name: _group(group, media, degraded, recipe) for group in chosen},
+        "forgetting": forgetting(chosen, media, recipe.bootstrap),
+    }
+    heatmaps = _heatmaps(groups, tests[main], judge, recipe)
+    metrics["heatmaps"] = {name: one.figures for name, one in heatmaps.items()}
+    gallery = {name: _gallery(chosen[-1], media[name], index, judge, recipe) for name, index in tests.items()}
+    write_text(output / METRICS_FILE, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    write_media_table(output / TABLE_FILE, chosen, media)
+    judge.rejections.write(output / REJECTED_FILE)
+    write_face_report(output / REPORT_FILE, metrics, chosen, media, gallery, heatmaps)
+    videos = {name: one["ensemble"]["datasets"][main]["video"] for name, one in metrics["groups"].items()}
+    return EvaluationSummary(
+        groups={name: {key: figures[key] for key in SUMMARY} for name, figures in videos.items()},
+        judged=sum(len(one) for one in media.values()),
+        rejected=len(judge.rejections),
+    )
+
+
+def _read_tests(request: Request, val: SampleIndex) -> dict[str, SampleIndex]:
+    tests: dict[str, SampleIndex] = {}
+    for path in request.datasets:
+        test = read_index(path).where(split="test")
+        check_splits(test, val, path, request.fit_dataset)
+        name = "+".join(sorted(set(test.column("dataset"))))
+        if name in tests:
+            raise SettingsError(f"{path} is a second data set called {name!r}; extract it under another name")
+        tests[name] = test
+    return tests
+
+
+def _dataset(index: SampleIndex, media: MediaLogits, folder: Path) -> dict[str, Any]:
+    left_out = read_rejections(folder)
+    return {
+        "sha256": index.sha256,
+        "split": "test",
+        "media": len(media),
+        "faces": len(index),
+        "no_face": left_out.pop(NO_FACE, 0),
+        "left_out": dict(sorted(left_out.items())),
+    }
+
+
+def read_rejections(folder: Path) -> Counter[str]:
+    """Count what the extraction of a data set left out, all splits together, by reason.
+
+    Raises:
+        BadInputError: ``not-an-index`` when the list is damaged; without one nothing was left out.
+    """
+    path = folder / REJECTED_FILE
+    if not path.is_file():
+        return Counter()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return Counter(str(json.loads(line)["reason"]) for line in lines)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError("not-an-index", f"{path} cannot be read ({error}); extract the data set again") from error
+
+
+def _group(
+    group: ChosenGroup, media: Mapping[str, MediaLogits], degraded: Mapping[str, MediaLogits], recipe: EvaluateRecipe
+) -> dict[str, Any]:
+    """Return a group's figures: ``ensemble`` and ``members`` by data set, what was chosen, and ``robustness``."""
+    figures = {
+        name: {
+            "operating_point": part.choice.to_json(),
+            "datasets": {one: dataset_figures(media[one], part, recipe.bootstrap) for one in media},
+        }
+        for name, part in group.parts.items()
+    }
+    ensemble = figures.pop(ENSEMBLE)
+    return {
+        "ensemble": ensemble,
+        "members": figures,
+        "operating_point": ensemble["operating_point"],
+        "weights": {name: group.calibrations[key].weight for name, key in group.keys.items()},
+        "temperatures": {name: group.calibrations[key].temperature for name, key in group.keys.items()},
+        "weights_note": group.weights_note,
+        "robustness": {name: robustness(one, group.ensemble, recipe.bootstrap) for name, one in degraded.items()},
+    }
+
+
+def _heatmaps(
+    groups: FaceGroups, test: SampleIndex, judge: _Judge, recipe: EvaluateRecipe
+) -> dict[str, HeatmapJudgement]:
+    """Judge the heatmaps of the last group's members that have them, on pseudo-fakes of the main data set."""
+    if not recipe.heatmaps or not (test.column("label") == 0).any():
+        return {}
+    settings = recipe.judging
+    return {
+        name: judge_heatmaps(
+            loaded,
+            test,
+            judge.reader(test),
+            seed=recipe.bootstrap.seed,
+            count=recipe.heatmaps,
+            device=settings.torch_device(),
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+            workers=settings.workers,
+            bootstrap=recipe.bootstrap,
+            gallery=recipe.gallery,
+        )
+        for name, loaded in groups.last.items()
+        if loaded.family.heatmaps is not None
+    }
+
+
+def _gallery(
+    group: ChosenGroup, media: MediaLogits, index: SampleIndex, judge: _Judge, recipe: EvaluateRecipe
+) -> FaceGallery:
+    return draw_gallery(media, group.ensemble, index, judge.reader(index), recipe.gallery)
