@@ -1,5 +1,6 @@
 """Loading GenConViT from a file."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ KNOWN_BACKBONES = (
     *("convnext_small", "convnext_base", "swin_small_patch4_window7_224", "swin_base_patch4_window7_224"),
 )
 
+LAYER = re.compile(r"autoencoder\.encoder\.\d+\.weight$")
+
 
 def load(family: Family, path: Path, backbones: tuple[str, str] | None, device: str | torch.device) -> Found:
     """Do what ``models.genconvit.load_genconvit_from_checkpoint`` says."""
@@ -26,7 +29,7 @@ def load(family: Family, path: Path, backbones: tuple[str, str] | None, device: 
 
 def _deduce(state: dict[str, Tensor], path: Path, backbones: tuple[str, str] | None) -> tuple[GenConViTSettings, int]:
     try:
-        widths = [value.shape[0] for key, value in state.items() if _is_step_down(key, value)]
+        widths = [state[key].shape[0] for key in sorted(filter(LAYER.match, state), key=_place) if state[key].ndim == 4]
         latent_width = state["vae.mu.weight"].shape[0]
         hidden, joined = state["classifier_a.head.1.weight"].shape
     except KeyError as error:
@@ -43,8 +46,8 @@ def _deduce(state: dict[str, Tensor], path: Path, backbones: tuple[str, str] | N
     return settings, 3
 
 
-def _is_step_down(key: str, value: Tensor) -> bool:
-    return key.startswith("autoencoder.encoder.") and value.ndim == 4
+def _place(key: str) -> int:
+    return int(key.split(".")[2])  # files may hold keys in any order
 
 
 def _recognised(state: dict[str, Tensor], number: int, path: Path) -> str:

@@ -16,6 +16,7 @@ from models.spotter.settings import SpotterSettings
 KNOWN_BACKBONES = ("efficientnet_b3", "efficientnet_b0", "tf_efficientnet_lite0", "mobilenetv2_100")
 
 ENCODER = "encoder."
+CHANNELS = (3, 6)  # of an input without and with error level analysis
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -35,7 +36,7 @@ def _choose(folder: Path) -> tuple[Path, list[str]]:
     backbones, problems = {}, []
     for file in files:
         try:
-            backbones[file] = _backbone(read_state(file)[1], file)
+            backbones[file], _ = _backbone(read_state(file)[1], file)
         except VeriframeError as error:
             problems.append(str(error))
     if not backbones:
@@ -51,17 +52,18 @@ def _choose(folder: Path) -> tuple[Path, list[str]]:
     return equal[0], others + problems
 
 
-def _backbone(state: dict[str, Tensor], path: Path) -> str:
+def _backbone(state: dict[str, Tensor], path: Path) -> tuple[str, int]:
+    """Return the name of the backbone in ``state``, and how many channels it takes."""
     own = {key.removeprefix(ENCODER): value for key, value in state.items() if key.startswith(ENCODER)}
-    channels = next(iter(own.values())).shape[1] if own else 3
-    name = recognise(own, KNOWN_BACKBONES, partial(PyramidBackbone, in_channels=channels))
-    if name is None:
-        raise MismatchError(f"{path} does not hold spotter on one of {', '.join(KNOWN_BACKBONES)}")
-    return name
+    for channels in CHANNELS if own else ():
+        name = recognise(own, KNOWN_BACKBONES, partial(PyramidBackbone, in_channels=channels))
+        if name is not None:
+            return name, channels
+    raise MismatchError(f"{path} does not hold spotter on one of {', '.join(KNOWN_BACKBONES)}")
 
 
 def _deduce(state: dict[str, Tensor], path: Path) -> tuple[SpotterSettings, int]:
-    backbone = _backbone(state, path)
+    backbone, in_channels = _backbone(state, path)
     try:
         channels = state["pyramid.lateral.0.weight"].shape[0]
         settings = SpotterSettings(
@@ -75,4 +77,4 @@ def _deduce(state: dict[str, Tensor], path: Path) -> tuple[SpotterSettings, int]
         )
     except KeyError as error:
         raise MismatchError(f"{path} holds no Spotter network of this layout: {error.args[0]} is missing") from error
-    return settings, next(value.shape[1] for key, value in state.items() if key.startswith(ENCODER))
+    return settings, in_channels
