@@ -76,7 +76,7 @@ def _time(folder: Path, workers: int) -> dict[str, object]:
 
 
 def _memory(folder: Path, workers: int) -> dict[str, object]:
-    peaks = {name: _peak_memory(_command(folder, name, f"memory-{name}", workers)) for name in ("many", "few")}
+    peaks = {name: peak_memory(_command(folder, name, f"memory-{name}", workers)) for name in ("many", "few")}
     return {
         "name": f"peak memory of extracting {COUNT:,} pictures, all processes",
         "value": peaks["many"] / 2**20,
@@ -99,7 +99,7 @@ def _extract(folder: Path, source: str, name: str, workers: int) -> None:
     extract_frames(str(folder / source), folder / name, str(folder / f"{name}-shards"), recipe, workers=workers)
 
 
-def _peak_memory(command: list[str]) -> int:
+def peak_memory(command: list[str]) -> int:
     """Run a command and return the sum of the greatest resident sizes of its processes, in bytes."""
     peaks: dict[int, int] = {}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
