@@ -1,6 +1,7 @@
 """Faces, single and as clips, on the photographs of ``test_datasets``' kind."""
 
 import pickle
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,14 @@ LENGTHS = {"a": 5, "b": 1, "c": 3}  # frames of each medium's track; "b" is mani
 SPEC = InputSpec(view="whole", size=64, frames=4)
 
 
+@cache
+def _photograph() -> np.ndarray:
+    return data.astronaut()
+
+
 def _crop(media: str, frame: int) -> np.ndarray:
     left = 20 * "abc".index(media) + 2 * frame
-    return np.ascontiguousarray(data.astronaut()[50 : 50 + SIDE, 140 + left : 140 + left + SIDE])
+    return np.ascontiguousarray(_photograph()[50 : 50 + SIDE, 140 + left : 140 + left + SIDE])
 
 
 def _index(folder: Path, faces: FaceSpec | None = FaceSpec(margin=1.0, size=SIDE)) -> SampleIndex:  # noqa: B008

@@ -2,7 +2,7 @@ import random
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.index import SampleIndex
@@ -24,6 +24,7 @@ def _index(rows: list[tuple[str, int, int]]) -> SampleIndex:
     return SampleIndex(table, PreprocessingSpec(), "shards", "0" * 64)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_every_row_is_in_one_track_with_the_others_of_its_face_in_the_order_of_time(rows):
     tracks = find_tracks(_index(rows))
@@ -35,6 +36,7 @@ def test_every_row_is_in_one_track_with_the_others_of_its_face_in_the_order_of_t
     assert tracks.lengths.tolist() == [len(track) for track in found]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**63 - 1))
 def test_a_window_lies_within_the_track_and_is_no_longer_than_a_clip(count, longest, seed):
     window = draw_window(count, longest, random.Random(seed))

@@ -21,5 +21,6 @@ def clean_processes(fixed_commit: None) -> ForkServerContext:
     a fork.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["components.train.__main__", "components.train.step", "models.forgery.network"])
+    networks = ["models.forgery.network", "models.spotter.network"]
+    context.set_forkserver_preload(["components.train.__main__", "components.train.step", *networks])
     return context

@@ -54,3 +54,16 @@ def test_two_recipes_differ_by_dotted_keys_and_harmless_ones_do_not_count():
 def test_a_key_of_free_settings_that_one_recipe_lacks_is_a_difference():
     left = _recipe(model={"gate": "none"}).model_dump(mode="json")
     assert differing_keys(left, _recipe().model_dump(mode="json")) == {"model.gate": ("none", None)}
+
+
+def test_views_clips_and_pseudo_fakes_belong_to_classifiers_of_faces():
+    def told(**keys) -> str:
+        with pytest.raises(SettingsError) as caught:
+            validate(TrainRecipe, {"member": "x", **keys}, "recipe")
+        return str(caught.value)
+
+    assert "input.view = 'whole': family forgery (task segmentation) needs tiles" in told(input={"view": "whole"})
+    single = {"view": "whole", "frames": 2, "mean": [0.0] * 3, "std": [1.0] * 3}
+    assert "family genconvit judges single pictures, so 1" in told(family="genconvit", input=single)
+    assert "family forgery is no classifier" in told(sampling={"pseudo_fakes": {}})
+    assert "leaves no room for real fakes" in told(sampling={"balanced": True, "pseudo_fakes": {"probability": 0.5}})

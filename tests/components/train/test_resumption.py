@@ -81,33 +81,29 @@ def _assert_equal(left: object, right: object, path: str = "") -> None:
         assert left == right, path
 
 
-def test_a_run_killed_and_terminated_on_the_way_reaches_the_same_bits_as_an_undisturbed_one(
-    clean_processes, tiny_dataset, tiny_recipe, tmp_path
-):
-    # Everything that has a state takes part: dropout, averaged weights, accumulation, clipping, warm-up, the plateau's
-    # counters, loading processes.
-    tiny_recipe["model"]["dropout"] = 0.3
-    tiny_recipe |= {
-        "epochs": 3, "batch_size": 2, "accumulate": 2, "clip_norm": 1.0, "ema_decay": 0.9, "workers": 1,
-        "checkpoint_every_steps": 1, "keep_last": 3,
-        "schedule": {"name": "plateau", "patience": 0, "warmup_epochs": 0.5, "interval": "step"},
-        "sampling": {"samples_per_epoch": 60},
-    }  # fmt: skip
-    recipe = tmp_path / "recipe.json"
-    recipe.write_text(json.dumps(tiny_recipe))
-    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    reference = _start(clean_processes, tiny_dataset, recipe, undisturbed)
+INTERRUPTED = {
+    "epochs": 3, "batch_size": 2, "accumulate": 2, "clip_norm": 1.0, "ema_decay": 0.9, "workers": 1,
+    "checkpoint_every_steps": 1, "keep_last": 3,
+    "schedule": {"name": "plateau", "patience": 0, "warmup_epochs": 0.5, "interval": "step"},
+    "sampling": {"samples_per_epoch": 60},
+}  # fmt: skip
 
-    assert (
-        _stop(_start(clean_processes, tiny_dataset, recipe, disturbed), disturbed, 3, signal.SIGKILL) == -signal.SIGKILL
-    )
+
+def _assert_resumed(processes: ForkServerContext, dataset: Path, keys: dict, folder: Path) -> None:
+    """Run undisturbed, and run killed and terminated on the way; assert that both reach the same."""
+    recipe = folder / "recipe.json"
+    recipe.write_text(json.dumps(keys))
+    undisturbed, disturbed = folder / "undisturbed", folder / "disturbed"
+    reference = _start(processes, dataset, recipe, undisturbed)
+
+    assert _stop(_start(processes, dataset, recipe, disturbed), disturbed, 3, signal.SIGKILL) == -signal.SIGKILL
     killed_at = _last(disturbed)
     assert 3 <= killed_at < 45
-    assert _stop(_start(clean_processes, tiny_dataset, recipe, disturbed), disturbed, 20, signal.SIGTERM) == 143
+    assert _stop(_start(processes, dataset, recipe, disturbed), disturbed, 20, signal.SIGTERM) == 143
     terminated_at = _last(disturbed)
     assert killed_at < terminated_at < 45
     assert not (disturbed / "model.json").exists()
-    assert _wait(_start(clean_processes, tiny_dataset, recipe, disturbed)) == 0
+    assert _wait(_start(processes, dataset, recipe, disturbed)) == 0
 
     assert _wait(reference) == 0
     assert [path.name for path in _steps(disturbed)] == [path.name for path in _steps(undisturbed)]
@@ -118,6 +114,29 @@ def test_a_run_killed_and_terminated_on_the_way_reaches_the_same_bits_as_an_undi
     assert _lines(disturbed) == _lines(undisturbed)
     best = "tiny_v3_best.pth"
     assert (disturbed / best).read_bytes() == (undisturbed / best).read_bytes()
+
+
+def test_a_run_killed_and_terminated_on_the_way_reaches_the_same_bits_as_an_undisturbed_one(
+    clean_processes, tiny_dataset, tiny_recipe, tmp_path
+):
+    # Everything that has a state takes part: dropout, averaged weights, accumulation, clipping, warm-up, the plateau's
+    # counters, loading processes.
+    tiny_recipe["model"]["dropout"] = 0.3
+    _assert_resumed(clean_processes, tiny_dataset, tiny_recipe | INTERRUPTED, tmp_path)
+
+
+def test_a_run_on_clips_of_faces_and_pseudo_fakes_goes_on_as_exactly(
+    clean_processes, tiny_faces, tiny_recipe, tmp_path
+):
+    faces = {
+        "family": "spotter",
+        "model": {"backbone": "test_efficientnet", "weights": "random", "pyramid_channels": 16, "gru_width": 8},
+        "input": {"view": "whole", "size": 64, "frames": 3},
+        "policy": "faces",
+        "monitor": {"metric": "auc"},
+    }
+    sampling = {"samples_per_epoch": 60, "balanced": True, "pseudo_fakes": {"probability": 0.3}}
+    _assert_resumed(clean_processes, tiny_faces, tiny_recipe | INTERRUPTED | faces | {"sampling": sampling}, tmp_path)
 
 
 def _write_for_ever(folder: Path) -> None:
