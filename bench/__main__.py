@@ -10,7 +10,18 @@ from pathlib import Path
 from media.errors import unknown_name
 from media.files import write_text
 
-NAMES = ("training", "reading", "latency", "extraction", "transfer", "serving", "serving_peer", "serving_costs")
+NAMES = (
+    "training",
+    "reading",
+    "latency",
+    "extraction",
+    "extraction_video",
+    "transfer",
+    "serving",
+    "serving_peer",
+    "serving_costs",
+    "serving_faces",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,13 +1,15 @@
-"""A small real bundle of classifiers of faces for tests, exported as the export step does it."""
+"""Small real bundles of classifiers of faces for tests and benchmarks, exported as the export step does it."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from components.export.formats import Exported, example_clips, example_pixels, write_onnx, write_torchscript
-from media.bundle import BUNDLE_FILE, FORMAT_FILES, Bundle, BundleFile, BundleMember, clip_path, member_path
+from media.bundle import BUNDLE_FILE, Bundle, BundleFile, BundleMember, Format, clip_path, member_path
 from media.bundle.runtimes import member_metadata
 from media.spec import EvenFrames, ExtractionSpec, FaceSpec, InputSpec
 from media.verdict import OperatingPoint
@@ -98,18 +100,76 @@ def write_tiny_face_bundle(
         name: of the bundle.
         version: of the bundle.
     """
+    even = ExtractionSpec(decoder="pyav", frames=EvenFrames(count=8), faces=FaceSpec(), store="png")
+    return write_face_bundle(
+        folder,
+        name,
+        tiny_face_parts(),
+        SPECS,
+        weights=WEIGHTS,
+        temperatures=TEMPERATURES,
+        extraction=extraction or even,
+        threshold=threshold,
+        version=version,
+    )
+
+
+def write_face_bundle(
+    folder: Path,
+    name: str,
+    parts: Mapping[str, FaceParts],
+    specs: Mapping[str, InputSpec],
+    *,
+    weights: Mapping[str, float],
+    temperatures: Mapping[str, float],
+    extraction: ExtractionSpec,
+    threshold: float = 0.5,
+    version: str = "1",
+    formats: Sequence[Format] = ("torchscript", "onnx"),
+) -> Path:
+    """Export classifiers of faces and describe them; return the bundle's folder.
+
+    Args:
+        folder: is made.
+        name: of the bundle.
+        parts: the networks by member name, in evaluation mode, normalised pixels in.
+        specs: their inputs.
+        weights: of the members; they sum to 1.
+        temperatures: of the members.
+        extraction: how faces are found and cut.
+        threshold: of the ensemble and of every member.
+        version: of the bundle.
+        formats: which to write.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "card.md").write_text(f"# {name}\n")
-    even = ExtractionSpec(decoder="pyav", frames=EvenFrames(count=8), faces=FaceSpec(), store="png")
-    parts = tiny_face_parts()
+    members = []
+    for member, spec in specs.items():
+        checkpoint = hashlib.sha256(member.encode()).hexdigest()
+        written = _write_networks(folder, name, member, parts[member], spec, formats)
+        members.append(
+            BundleMember(
+                name=member,
+                family="tiny",
+                task="classification",
+                labels=LABELS,
+                input=spec,
+                weight=weights[member],
+                temperature=temperatures[member],
+                operating_point=OperatingPoint(threshold=threshold, min_area_fraction=0.0),
+                checkpoint_sha256=checkpoint,
+                outputs=parts[member].outputs,
+                **written,
+            )
+        )
     bundle = Bundle(
         name=name,
         version=version,
         task="classification",
         labels=LABELS,
         operating_point=OperatingPoint(threshold=threshold, min_area_fraction=0.0),
-        extraction=extraction or even,
-        members=tuple(_member(folder, name, member, parts[member], threshold) for member in SPECS),
+        extraction=extraction,
+        members=tuple(members),
         card=_describe(folder, "card.md"),
         dataset_sha256="0" * 64,
         git_sha="unknown",
@@ -118,32 +178,33 @@ def write_tiny_face_bundle(
     return folder
 
 
-def _member(folder: Path, bundle: str, name: str, parts: FaceParts, threshold: float) -> BundleMember:
-    spec, checkpoint = SPECS[name], hashlib.sha256(name.encode()).hexdigest()
+def _write_networks(
+    folder: Path, bundle: str, name: str, parts: FaceParts, spec: InputSpec, formats: Sequence[Format]
+) -> dict[str, Any]:
+    """Write a member's files; return what its document says of them."""
+    checkpoint = hashlib.sha256(name.encode()).hexdigest()
     metadata = [member_metadata(bundle, name, LABELS, spec.to_json(), checkpoint, part) for part in ("", "clip")]
     frames, pixels = Exported(Normalize.from_spec(spec), parts.frames).eval(), example_pixels(3, spec.size)
-    write_torchscript(frames, pixels, folder / member_path(name, "torchscript"), metadata[0])
-    write_onnx(frames, pixels, folder / member_path(name, "onnx"), metadata[0], OPSET, outputs=parts.outputs)
-    if parts.clip is not None:
-        clips, inputs = example_clips(spec.frames, WIDTH), ("vectors", "lengths")
-        write_torchscript(parts.clip, clips, folder / clip_path(name, "torchscript"), metadata[1])
-        write_onnx(parts.clip, clips, folder / clip_path(name, "onnx"), metadata[1], OPSET, inputs=inputs)
-    return BundleMember(
-        name=name,
-        family="tiny",
-        task="classification",
-        labels=LABELS,
-        input=spec,
-        weight=WEIGHTS[name],
-        temperature=TEMPERATURES[name],
-        operating_point=OperatingPoint(threshold=threshold, min_area_fraction=0.0),
-        checkpoint_sha256=checkpoint,
-        files={kind: _describe(folder, member_path(name, kind)) for kind in FORMAT_FILES},
-        outputs=parts.outputs,
-        vector_width=WIDTH if "vectors" in parts.outputs else None,
-        heatmap_size=(MAP, MAP) if "heatmap" in parts.outputs else None,
-        clip_files={kind: _describe(folder, clip_path(name, kind)) for kind in FORMAT_FILES} if parts.clip else {},
-    )
+    with torch.inference_mode():
+        said = dict(zip(parts.outputs, frames(pixels), strict=True))
+    width = said["vectors"].shape[1] if "vectors" in said else None
+    for kind in formats:
+        paths = folder / member_path(name, kind), folder / clip_path(name, kind)
+        clips = example_clips(spec.frames, width) if parts.clip is not None and width else None
+        if kind == "torchscript":
+            write_torchscript(frames, pixels, paths[0], metadata[0])
+            if parts.clip is not None and clips is not None:
+                write_torchscript(parts.clip, clips, paths[1], metadata[1])
+        else:
+            write_onnx(frames, pixels, paths[0], metadata[0], OPSET, outputs=parts.outputs)
+            if parts.clip is not None and clips is not None:
+                write_onnx(parts.clip, clips, paths[1], metadata[1], OPSET, inputs=("vectors", "lengths"))
+    return {
+        "files": {kind: _describe(folder, member_path(name, kind)) for kind in formats},
+        "clip_files": {kind: _describe(folder, clip_path(name, kind)) for kind in formats if parts.clip is not None},
+        "vector_width": width,
+        "heatmap_size": tuple(said["heatmap"].shape[2:]) if "heatmap" in said else None,
+    }
 
 
 def _describe(folder: Path, path: str) -> BundleFile:

@@ -1,12 +1,10 @@
 """The real server on a tiny bundle, as a process and as an application in this one."""
 
 import io
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -23,6 +21,8 @@ from serving.app import create_app
 from serving.process import ServerProcess
 from serving.service import Service
 from serving.settings import ServerSettings
+from tests.clips import portrait as make_portrait
+from tests.clips import write_clip
 
 
 def make_picture(width: int = 70, height: int = 50, kind: str = "JPEG", seed: int = 0) -> bytes:
@@ -40,52 +40,28 @@ def picture() -> Callable[..., bytes]:
     return make_picture
 
 
-def make_clip(frames: int = 24, *, face: bool = True, side: int = 256, kind: str = "mp4", sound: bool = False) -> bytes:
-    """A clip in which a photograph, with a face or without one, drifts: the bytes of a file of 25 frames a second."""
-    photograph = data.astronaut()[:320, 100:420] if face else data.coffee()[:320, :320]
-    stream = io.BytesIO()
-    with av.open(stream, "w", format=kind) as container:
-        video = container.add_stream("libx264", rate=25, options={"g": "12", "preset": "ultrafast"})
-        video.width, video.height, video.pix_fmt = side, side, "yuv420p"
-        tone = container.add_stream("aac", rate=16000, layout="mono") if sound else None
-        for number in range(frames):
-            shifted = np.roll(photograph, number // 2, axis=1)
-            picture = np.asarray(cv2.resize(shifted, (side, side), interpolation=cv2.INTER_AREA))
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
-        if tone is not None:
-            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            samples.sample_rate = 16000
-            container.mux(tone.encode(samples))
-            container.mux(tone.encode(None))
-    return stream.getvalue()
-
-
 @pytest.fixture(scope="session")
-def clip() -> Callable[..., bytes]:
-    """Makes clips: ``clip(frames, face=False, side=64, kind="matroska")``."""
-    return make_clip
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bytes]:
+    """Makes clips of 25 frames a second, with a face or without: ``clip(frames, face=False, side=64, kind="mkv")``."""
+    folder = tmp_path_factory.mktemp("clips")
+
+    def make(frames: int = 24, *, face: bool = True, side: int = 192, kind: str = "mp4") -> bytes:
+        pictures = [
+            make_portrait(number) if face else data.coffee()[:192, number : number + 192] for number in range(frames)
+        ]
+        scaled = [np.asarray(cv2.resize(picture, (side, side))) for picture in pictures]
+        options = {"preset": "ultrafast", "g": "12"}
+        return write_clip(folder / f"clip.{kind}", scaled, options=options).read_bytes()
+
+    return make
 
 
 @pytest.fixture(scope="session")
 def portrait() -> bytes:
     """A photograph of one face as the bytes of a PNG."""
     stream = io.BytesIO()
-    Image.fromarray(data.astronaut()[:320, 100:420]).save(stream, "PNG")
+    Image.fromarray(make_portrait(0, side=256)).save(stream, "PNG")
     return stream.getvalue()
-
-
-@pytest.fixture(scope="session")
-def heads() -> list[Path]:
-    """Real clips of talking heads, the shortest first."""
-    root = Path(os.environ.get("VERIFRAME_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-    found = sorted((root / "talking_heads").glob("*.mp4"), key=lambda path: path.stat().st_size)
-    if not found:
-        reason = f"there are no clips in {root / 'talking_heads'}; set VERIFRAME_DATA"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 def publish_release(root: str, bundle: Path) -> None:

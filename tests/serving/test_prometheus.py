@@ -182,6 +182,7 @@ def test_every_picture_leaves_a_score_of_each_member_and_a_time_of_each_stage(ob
     assert len(scores) > 1
     assert set(scores.values()) == {judged}
     assert observed.counted("veriframe_member_disagreement_count") == {(): judged}
+    assert observed.counted("veriframe_outcomes_total") == {("judged",): judged}
     stages = observed.counted("veriframe_stage_seconds_count")
     assert {stage: count for (stage,), count in stages.items() if stage != "decode"} == dict.fromkeys(
         ("preprocess", "queue", "inference", "postprocess"), judged

@@ -248,6 +248,13 @@ def target(tiny_bundle: Path) -> Iterator[Probe]:
         yield Probe(server)
 
 
+@pytest.fixture(scope="session")
+def face_target(face_bundle: Path) -> Iterator[Probe]:
+    """A probe of the server that all malformed videos go to, and requests about faces."""
+    with ServerProcess(face_bundle, threads=1) as server:
+        yield Probe(server)
+
+
 @pytest.fixture
 def unharmed(target: Probe, picture: Callable[..., bytes]) -> Iterator[None]:
     """Checks after the test that the server lives, holds nothing of what was sent, and judges as before."""

@@ -1,5 +1,6 @@
 """What the OpenAPI document promises is so, for requests that follow it and for requests that break it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,16 +22,26 @@ ROUTES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def operations(target: Any) -> dict[str, Any]:
-    """The document's operations by name."""
-    document = schemathesis.openapi.from_url(f"{target.url}/openapi.json")
+def find_operations(probe: Any) -> dict[str, Any]:
+    document = schemathesis.openapi.from_url(f"{probe.url}/openapi.json")
     found = (result.ok() for result in document.get_all_operations())
     return {operation.label: operation for operation in found}
 
 
+@pytest.fixture(scope="module")
+def operations(target: Any) -> dict[str, Any]:
+    """The document's operations by name."""
+    return find_operations(target)
+
+
 def test_these_are_all_routes(operations: dict[str, Any]) -> None:
     assert sorted(operations) == ROUTES
+
+
+@pytest.fixture(scope="module")
+def face_operations(face_target: Any) -> dict[str, Any]:
+    """Those of a server that judges faces."""
+    return find_operations(face_target)
 
 
 def send(operation: Any, mode: GenerationMode, **path: str) -> None:
@@ -62,3 +73,23 @@ def test_inference_on_a_model_that_exists_answers_as_the_document_says(
 
 def test_forms_that_the_document_forbids_are_refused(operations: dict[str, Any], unharmed: None) -> None:
     send(operations["POST /v1/analyze"], GenerationMode.NEGATIVE)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("model", ["tiny-faces", "tiny-faces.clips"])
+def test_inference_about_faces_answers_as_the_document_says(
+    face_operations: dict[str, Any], face_target: Any, model: str, mode: GenerationMode
+) -> None:
+    send(face_operations["POST /v2/models/{name}/infer"], mode, name=model)
+    assert "Traceback" not in face_target.server.log
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_a_server_of_faces_answers_as_the_document_says(
+    face_operations: dict[str, Any], face_target: Any, mode: GenerationMode, clip: Callable[..., bytes], portrait: bytes
+) -> None:
+    send(face_operations["POST /v1/analyze"], mode)
+    analysis = face_operations["POST /v1/analyze"]
+    for medium in (clip(12), clip(12, face=False), clip(3), portrait):
+        analysis.Case(body={"file": medium}, media_type="multipart/form-data").call_and_validate()
+    assert "Traceback" not in face_target.server.log
