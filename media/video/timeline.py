@@ -13,6 +13,8 @@ from media.video.facts import VideoLimits
 
 # Codecs of which a packet may hold a frame that is never shown, or half of one: their packets cannot be counted.
 _HIDDEN = frozenset({"vp8"})
+# Containers of broadcasts, where packets get lost; what is damaged by that is found when it is decoded.
+_LOSSY = frozenset({"mpegts"})
 
 
 @dataclass
@@ -54,7 +56,7 @@ def scan(container: InputContainer, video: VideoStream, limits: VideoLimits) -> 
         for packet in container.demux(video):
             if not packet.size:
                 continue
-            if packet.is_corrupt:
+            if packet.is_corrupt and container.format.name not in _LOSSY:
                 raise BadInputError("truncated-video", "a packet is not whole: the file is cut off or damaged")
             packets.pts.append(0 if packet.pts is None else packet.pts)
             packets.timed &= packet.pts is not None

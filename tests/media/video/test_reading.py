@@ -227,3 +227,29 @@ def test_every_real_clip_can_be_opened(real_media: Path) -> None:
     for path in sorted(real_media.glob("*/*/*.mp4"))[::10]:
         with VideoReader(path) as reader:
             assert reader.count >= 20
+
+
+@pytest.mark.parametrize("name", ["seek.mp4", "seek.mkv", "seek.ts", "seek.avi"])
+def test_seeking_leads_to_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    path = write_clip(tmp_path / name, FRAMES, codec, options={"g": "10"})
+    read = [(frame.number, frame.time_ms, frame.rgb.tobytes()) for frame in read_frames(path, EVEN)]
+    monkeypatch.setattr("media.video.stretches._SEEK_BYTES", 0)
+    sought = [(frame.number, frame.time_ms, frame.rgb.tobytes()) for frame in read_frames(path, EVEN)]
+    assert sought == read
+
+
+def test_a_clip_whose_frames_change_in_size_is_refused(tmp_path: Path) -> None:
+    """Boxes of one size mean nothing in another, and a stream may grow beyond what its header was checked for."""
+    small = write_clip(tmp_path / "small.ts", FRAMES[:10], "mpeg2video", options={"b": "1M"})
+    large = [numbered(number, 192, 128) for number in range(10)]
+    grown = tmp_path / "grown.ts"
+    grown.write_bytes(small.read_bytes() + write_clip(tmp_path / "large.ts", large, "mpeg2video").read_bytes())
+    with pytest.raises(BadInputError) as caught:
+        list(read_frames(grown, EVEN))
+    assert caught.value.reason == "damaged-video"
+
+
+def test_threads_do_not_change_what_is_read(plain: Path) -> None:
+    one, two = ([frame.rgb.tobytes() for frame in read_frames(plain, EVEN, threads=n)] for n in (1, 2))
+    assert one == two
