@@ -45,6 +45,11 @@ class Autoencoder(nn.Module):
         return decoded[..., : pixels.shape[-2], : pixels.shape[-1]]
 
 
+# The prior's log-variance is 0. While the divergence weighs little, in its warm-up, nothing else keeps a log-variance
+# from growing until its exponential is all of the loss: at 20 that was seen within 50 batches.
+MAX_LOG_VARIANCE = 4.0
+
+
 class VariationalAutoencoder(nn.Module):
     """Strided convolutions to mean and log-variance of a latent at each cell, and a decoder of a draw from it.
 
@@ -75,7 +80,7 @@ class VariationalAutoencoder(nn.Module):
     def forward(self, pixels: Tensor) -> Reconstruction:
         """Return the reconstruction of ``pixels`` and the latent's distribution."""
         encoded = self.encoder(_pad(pixels, self.factor))
-        mu, log_variance = self.mu(encoded), self.log_variance(encoded)
+        mu, log_variance = self.mu(encoded), self.log_variance(encoded).clamp(max=MAX_LOG_VARIANCE)
         latent = mu
         if self.training:
             latent = mu + torch.exp(0.5 * log_variance) * torch.randn_like(mu)
