@@ -25,7 +25,7 @@ from components.judging.bootstrap import Bootstrap, Weights, intervals
 from components.judging.overlays import encode_jpeg, heat_overlay, side_by_side, truth_overlay
 from components.judging.predict import judging_mode, read_ahead
 from components.judging.report import Figure
-from components.judging.statistics import iou_score, ratio
+from components.judging.statistics import ratio
 from media.datasets import load_sample
 from media.errors import BadInputError, SettingsError
 from media.index import SampleIndex
@@ -41,6 +41,7 @@ CENTRE = "centre"  # the map that looks at no picture
 SMALL = 0.2  # share of the face crop below which a mask is small
 CENTRE_WIDTH = 0.2  # standard deviation of its bump, of the side
 DETECTED_LOGIT = 0.0  # a probability of 0.5, from which a pseudo-fake counts as detected
+SMALLEST = 1e-6  # of a map's values that is drawn as marked
 FIGURES = ("pointing", "iou")
 SIDE = 200  # px, one picture of the gallery
 
@@ -149,14 +150,19 @@ def pointing(heat: Map, mask: NDArray[np.bool_]) -> float:
 
 
 def matched_iou(heat: Map, mask: NDArray[np.bool_]) -> float:
-    """Return the IoU of a mask and as many pixels of highest value; pixels that tie with the last all count."""
-    found = heat >= matched_level(heat, mask)
-    counts = (np.array((a & b).sum(dtype=np.int64)) for a, b in ((found, mask), (found, ~mask), (~found, mask)))
-    return float(iou_score(*counts))
+    """Return the IoU of a mask [S, S] and as many pixels of highest value; the mask has at least one.
+
+    Of pixels that tie for the last places each counts by its chance of one, so that a map that says nothing has the
+    IoU of guessing.
+    """
+    area, level = int(mask.sum()), matched_level(heat, mask)
+    above, tied = heat > level, heat == level
+    overlap = float((above & mask).sum() + (area - int(above.sum())) * mask[tied].mean())
+    return overlap / (2 * area - overlap)
 
 
 def matched_level(heat: Map, mask: NDArray[np.bool_]) -> float:
-    """Return the level at which a map marks as many pixels as the mask has; the mask has at least one."""
+    """Return the level from which a map marks as many pixels as the mask has, or, where pixels tie, more."""
     place = heat.size - int(mask.sum())
     return float(np.partition(heat.ravel(), place)[place])
 
@@ -263,7 +269,8 @@ def _figure(fake: PseudoFake, maps: Mapping[str, Map]) -> Figure:
     for name, heat in maps.items():
         if name == CENTRE:
             continue
-        level = float(np.clip(matched_level(heat, fake.mask), 0, 1))
+        # Where a map is zero it marks nothing, however large the mask is.
+        level = min(max(matched_level(heat, fake.mask), SMALLEST), 1.0)
         point = OperatingPoint(threshold=level, min_area_fraction=0)
         drawn.append(heat_overlay(rgb, np.clip(heat, 0, 1), point, fake.mask, max_side=SIDE))
         told.append(f"{name} IoU {matched_iou(heat, fake.mask):.2f}")
