@@ -135,6 +135,8 @@ def judge_heatmaps(
                 scores.setdefault(name, []).append((pointing(heat, fake.mask), matched_iou(heat, fake.mask)))
             if len(shown) < gallery:
                 shown.append(_figure(fake, own))
+    if not logits:
+        raise BadInputError("no-samples", f"the view of {model.member} shows nothing of what was blended into any face")
     kept = {
         "all": np.ones(len(logits), dtype=np.bool_),
         "detected": np.array(logits) >= DETECTED_LOGIT,
