@@ -24,8 +24,8 @@ SOURCES = {
 MODULES = {
     EXTRACTOR: {"kfp"},
     TRAINER: {"albumentations", "kfp", "onnxruntime", "torch"},
-    SERVING: {"fastapi", "onnxruntime", "torch"},
-    SERVING_CPU: {"fastapi", "onnxruntime"},
+    SERVING: {"av", "fastapi", "onnxruntime", "torch"},
+    SERVING_CPU: {"av", "fastapi", "onnxruntime"},
 }
 LARGEST_SERVING_CPU = 700e6  # bytes
 

@@ -180,6 +180,8 @@ def test_the_openapi_document_names_every_status_of_the_guide(app: FastAPI) -> N
     document = app.openapi()
     analyze = document["paths"]["/v1/analyze"]["post"]
     assert set(analyze["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
+    answers = analyze["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert {one["$ref"].rpartition("/")[2] for one in answers} == {"Analysis", "FaceAnalysis"}
     form = analyze["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"]["file"]["format"] == "binary"
     infer = document["paths"]["/v2/models/{name}/infer"]["post"]
