@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
 import timm
 import torch
@@ -10,8 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from media.errors import BadInputError, MismatchError, SettingsError, StorageError
+from media.spec import IMAGENET_MEAN, IMAGENET_STD
+from models.backbone import PooledBackbone, PyramidBackbone, start
 from models.registry import get_family
-from models.weights import fit_weights, read_weights
+from models.weights import PACKAGES, fit_weights, read_weights
 
 PACKAGE = "package:efficientnet-lite0"
 LITE0 = "tu-tf_efficientnet_lite0"
@@ -41,6 +44,44 @@ def encoder(name: str, weights: str, channels: int = 3) -> nn.Module:
 def test_the_packages_weights_mapped_in_order_recognise_a_cat(lite0: nn.Module, cat: Tensor) -> None:
     with torch.no_grad():
         assert int(lite0(cat).argmax()) in CATS
+
+
+def test_mobilenetv2s_weights_mapped_in_order_recognise_a_cat() -> None:
+    model = timm.create_model("mobilenetv2_100", pretrained=False)
+    model.load_state_dict(fit_weights(read_weights("package:mobilenetv2"), model.state_dict(), "package:mobilenetv2"))
+    cv2, data = pytest.importorskip("cv2"), pytest.importorskip("skimage.data")
+    picture = cv2.resize(data.chelsea()[:, 75:375], (224, 224), interpolation=cv2.INTER_AREA)
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    pixels = torch.from_numpy(((picture / 255 - mean) / std).transpose(2, 0, 1)[None]).float()
+    with torch.no_grad():
+        assert int(model.eval()(pixels).argmax()) in CATS
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"), [("tf_efficientnet_lite0", PACKAGE), ("mobilenetv2_100", "package:mobilenetv2")]
+)
+def test_both_kinds_of_backbone_start_from_a_package(name: str, weights: str) -> None:
+    reference = timm.create_model(name, pretrained=False)
+    reference.load_state_dict(fit_weights(read_weights(weights), reference.state_dict(), weights))
+    reference.eval()
+    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    pooled, pyramid = PooledBackbone(name), PyramidBackbone(name, 3)
+    start(pooled, weights)
+    start(pyramid, weights)
+    with torch.no_grad():
+        normalised = (pixels - pooled.mean) / pooled.std
+        torch.testing.assert_close(
+            pooled.eval()(pixels), reference.forward_head(reference.forward_features(normalised), pre_logits=True)
+        )
+        deepest = reference.forward_intermediates(normalised, indices=1, intermediates_only=True)[0]
+        torch.testing.assert_close(pyramid.eval()(normalised)[-1], deepest)
+
+
+def test_weights_in_a_package_that_were_altered_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    altered = PACKAGES["mobilenetv2"]._replace(sha256="0" * 64)
+    monkeypatch.setitem(PACKAGES, "mobilenetv2", altered)
+    with pytest.raises(MismatchError, match=r"mobilenet_v2-b0353104\.pth has sha256 b0353104.*, expected 0000"):
+        read_weights("package:mobilenetv2")
 
 
 def test_an_encoder_from_the_package_computes_what_timms_network_does(lite0: nn.Module, cat: Tensor) -> None:
