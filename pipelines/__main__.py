@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (running, submitting):
         command.add_argument("pipeline")
         command.add_argument("--recipe", help="a name (see `recipes`) or a YAML file; the published one when left out")
-        command.add_argument("--source", required=True, help="folder or s3:// prefix of the pictures")
+        command.add_argument("--source", required=True, help="folder or s3:// prefix of the pictures or videos")
         command.add_argument(
             "--store",
             required=command is submitting,
@@ -98,7 +98,7 @@ def _dispatch(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
     if arguments.command == "recipes":
         for name in recipe.recipe_names():
-            print(f"{name:24} {recipe.load_recipe(name).description}")
+            print(f"{name:24} {graphs.load(name.partition('/')[0], name).description}")
         return
     {"compile": _compile, "run": _run, "submit": _submit}[arguments.command](arguments)
 

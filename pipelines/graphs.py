@@ -9,11 +9,11 @@ from kfp.dsl.base_component import BaseComponent
 
 from media.errors import unknown_name
 from media.files import write_text
-from pipelines import forgery, images
-from pipelines.recipe import PipelineRecipe, load_recipe
+from pipelines import deepfake, forgery, images
+from pipelines.recipe import AnyRecipe, load_recipe
 
-GRAPHS: dict[str, ModuleType] = {"forgery": forgery}
-DEFAULT_RECIPES = {"forgery": "forgery/published"}
+GRAPHS: dict[str, ModuleType] = {"deepfake": deepfake, "forgery": forgery}
+DEFAULT_RECIPES = {"deepfake": "deepfake/published", "forgery": "forgery/published"}
 
 
 def graph(name: str) -> ModuleType:
@@ -27,7 +27,18 @@ def graph(name: str) -> ModuleType:
     return GRAPHS[name]
 
 
-def build(name: str, recipe: PipelineRecipe, registry: str | None = None, tag: str | None = None) -> BaseComponent:
+def load(name: str, recipe: str | None = None) -> AnyRecipe:
+    """Load a recipe of a pipeline by name or path; None takes the published one.
+
+    Raises:
+        SettingsError: for an unknown pipeline or recipe, with a suggestion, or for keys that do not validate.
+    """
+    module, wanted = graph(name), recipe or DEFAULT_RECIPES[name]
+    loaded: AnyRecipe = load_recipe(wanted, module.RECIPE)
+    return loaded
+
+
+def build(name: str, recipe: AnyRecipe, registry: str | None = None, tag: str | None = None) -> BaseComponent:
     """Declare a pipeline with its steps' images pinned."""
     tag = tag or images.build_tag()
     pipeline: BaseComponent = graph(name).build(recipe, lambda image: images.reference(image, registry, tag))
@@ -46,7 +57,7 @@ def compile_pipeline(
         registry: where the images are; None reads the environment.
         tag: the images' tag or digest; None takes the git commit.
     """
-    pipeline = build(name, load_recipe(recipe or DEFAULT_RECIPES[name]), registry, tag)
+    pipeline = build(name, load(name, recipe), registry, tag)
     temporary = output.with_suffix(".partial.yaml")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(pipeline, str(temporary))

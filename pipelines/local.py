@@ -12,7 +12,7 @@ from kfp import local
 
 from media.errors import VeriframeError
 from pipelines import containers, graphs
-from pipelines.recipe import PipelineRecipe, load_recipe
+from pipelines.recipe import AnyRecipe
 
 Runner = Literal["subprocess", "docker"]
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -42,7 +42,7 @@ def _steps_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _for_this_machine(recipe: PipelineRecipe) -> PipelineRecipe:
+def _for_this_machine(recipe: AnyRecipe) -> AnyRecipe:
     """Leave out what only a cluster has: its shard cache, and retries, between which KFP would wait for minutes."""
     once = {name: step.model_copy(update={"retries": 0}) for name, step in recipe.resources}
     here = {
@@ -87,7 +87,7 @@ def run(
     Raises:
         RunFailedError: when a step failed; its own output says why.
     """
-    loaded = _for_this_machine(load_recipe(recipe))
+    loaded = _for_this_machine(graphs.load(name, recipe))
     artifacts = workspace.resolve() / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     known = set(artifacts.iterdir())

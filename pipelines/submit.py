@@ -12,7 +12,6 @@ from urllib3.exceptions import HTTPError
 
 from media.errors import VeriframeError
 from pipelines import graphs
-from pipelines.recipe import load_recipe
 
 
 class SubmitError(VeriframeError):
@@ -65,7 +64,7 @@ def submit(
         SubmitError: when the server cannot be reached or refuses; the message carries its answer.
     """
     run_name = run_name or f"{recipe.replace('/', '-')} {datetime.now(tz=UTC):%Y-%m-%d %H-%M-%S}"
-    parameters = {"source": source, "store": store, **graphs.graph(name).arguments(load_recipe(recipe), members)}
+    parameters = {"source": source, "store": store, **graphs.graph(name).arguments(graphs.load(name, recipe), members)}
     with tempfile.TemporaryDirectory() as folder:
         package = graphs.compile_pipeline(name, Path(folder) / f"{name}.yaml", recipe, registry, tag)
         try:

@@ -21,7 +21,7 @@ from pipelines.demo.photographs import copy_photographs
 from pipelines.demo.served import ServedVerdict, judge_served
 from pipelines.demo.tasks import run_logged, task_folders, task_seconds, task_title
 from pipelines.demo.verdicts import UnseenVerdict, judge_unseen, unseen_pictures
-from pipelines.recipe import load_recipe
+from pipelines.recipe import PipelineRecipe, load_recipe
 
 RECIPE = "forgery/demo"
 # Small pictures for small machines; pairs of photographs as donors leave enough groups for three splits. The forgeries
@@ -50,7 +50,7 @@ def _find(artifacts: Path, relative: str) -> Path:
 
 
 def _fetch_published(store: Path, folder: Path) -> VerifiedBundle:
-    name = load_recipe(RECIPE).export.name
+    name = load_recipe(RECIPE, PipelineRecipe).export.name
     if read_pointer(str(store), name) is None:
         raise MismatchError(f"{store} has no current release of {name}")
     return fetch_release(str(store), name, folder)
@@ -160,7 +160,7 @@ def _demonstrate(output: Path) -> None:
     sys.stdout.write("serving the bundle\n")
     served = judge_served(pictures, output / "bundle")
     groups = json.loads((_find(artifacts, "evaluation") / "metrics.json").read_text(encoding="utf-8"))["groups"]
-    members = load_recipe(RECIPE).members
+    members = load_recipe(RECIPE, PipelineRecipe).members
     seconds = {task_title(task, members): spent for task, spent in task_seconds(artifacts, started).items()}
     summary = _summary(seconds, groups, verdicts, served, bundle)
     write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
