@@ -65,10 +65,10 @@ def test_a_video_that_takes_too_long_is_504_and_not_decoded_any_further(
     started = time.monotonic()
     reply = strict.ask(long)
     assert (reply.status, reply.reason) == (504, "timeout")
-    assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 1
+    assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 2
     started = time.monotonic()
     assert strict.ask(short).status == 200  # the one decoder is free again
-    assert time.monotonic() - started < TIMEOUT / 2
+    assert time.monotonic() - started < 0.75 * TIMEOUT
 
 
 def test_a_client_that_goes_away_frees_the_decoder(
@@ -81,7 +81,7 @@ def test_a_client_that_goes_away_frees_the_decoder(
     assert strict.until(lambda: strict.metric("in_flight") == QUEUE)
     for wire in wires:
         wire.socket.close()
-    assert strict.until(lambda: strict.metric("in_flight") == 0, TIMEOUT / 2)
+    assert strict.until(lambda: strict.metric("in_flight") == 0, 0.75 * TIMEOUT)
     assert strict.metric("rejected_total", reason="client-gone") - before == QUEUE
     assert strict.ask(short).status == 200
 
@@ -95,7 +95,7 @@ def test_more_videos_than_allowed_are_429_and_pictures_are_judged_all_the_same(
         refused = strict.ask(long)
         started = time.monotonic()
         assert strict.analyze(portrait, "").status == 200
-        assert time.monotonic() - started < TIMEOUT / 2
+        assert time.monotonic() - started < 0.75 * TIMEOUT
         assert load.result().counts == {504: QUEUE}
     assert (refused.status, refused.reason) == (429, "queue-full")
     assert 1 <= int(refused.headers["retry-after"]) <= 60
