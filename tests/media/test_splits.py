@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from media.errors import SettingsError
 from media.index import SPLITS
 from media.settings import validate
-from media.splits import SplitError, SplitSettings, assign_by_fractions, require_classes, require_no_overlap
+from media.splits import (
+    SplitError,
+    SplitSettings,
+    assign_beside_official,
+    assign_by_fractions,
+    require_classes,
+    require_no_overlap,
+)
 
 
 def samples(count: int, seed: int = 0, group_size: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -76,6 +83,25 @@ def test_a_split_without_a_fraction_stays_empty() -> None:
     groups, keys, labels, fractions = samples(100)
     splits = assign_by_fractions(groups, keys, labels, fractions, SplitSettings(fractions={"train": 0.7, "val": 0.3}))
     assert set(splits.tolist()) == {SPLITS.index("train"), SPLITS.index("val")}
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4), st.sets(st.integers(0, 2), min_size=1, max_size=3))
+def test_official_splits_stay_and_nothing_of_their_groups_goes_elsewhere(
+    seed: int, group_size: int, named: set[int]
+) -> None:
+    groups, keys, labels, fractions = samples(400, seed, group_size)
+    draw = np.random.default_rng(seed)
+    official = np.full(400, -1, np.int8)
+    for root in np.unique(groups)[::5]:
+        members = np.flatnonzero(groups == root)
+        official[members[: draw.integers(1, len(members) + 1)]] = draw.choice(sorted(named))
+    splits = assign_beside_official(groups, keys, labels, fractions, official, SplitSettings())
+    assert np.array_equal(splits[official >= 0], official[official >= 0])
+    present = set(np.unique(official[official >= 0]).tolist())
+    touched = np.isin(groups, groups[official >= 0])
+    assert (splits[touched & (official < 0)] == -1).all()
+    assert set(np.unique(splits[~touched]).tolist()) == ({0, 1, 2} - present or {-1})
+    require_no_overlap(groups, splits, lambda numbers: dict.fromkeys(numbers, ""))
 
 
 def test_a_group_in_two_splits_is_an_error_that_names_two_samples() -> None:

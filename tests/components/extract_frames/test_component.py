@@ -21,6 +21,18 @@ def test_the_component_makes_a_dataset(
     assert sum(dataset.metadata["samples"].values()) == 24
 
 
+def test_shares_put_what_they_finish_where_the_whole_takes_it(
+    tmp_path: Path, lay: Callable[..., Path], recipe: Callable[..., ExtractRecipe]
+) -> None:
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
+    given = {"source": str(lay(tmp_path / "in")), "shards": str(tmp_path / "shards"), "recipe": recipe().to_json()}
+    chunks = tmp_path / "chunks"
+    extract_frames(**given, workers=1, chunks=str(chunks), part=0, parts=1)
+    assert list(chunks.glob("*.jsonl"))
+    task = extract_frames(**given, workers=1, chunks=str(chunks))
+    assert len(read_index(Path(task.outputs["dataset"].path))) == 24
+
+
 def test_the_component_compiles_with_the_extractor_image(tmp_path: Path) -> None:
     @dsl.pipeline(name="only-extract")
     def pipeline(source: str, shards: str, recipe: str) -> None:

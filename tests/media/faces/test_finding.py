@@ -1,5 +1,7 @@
 import hashlib
+import tomllib
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,13 @@ def canvas(*places: tuple[int, int, float]) -> np.ndarray:
 def test_the_weights_are_the_ones_that_are_pinned_and_have_their_licence() -> None:
     assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() == YUNET_SHA256
     assert "MIT License" in WEIGHTS.with_name("LICENSE.yunet").read_text()
+
+
+def test_weights_and_licence_are_installed_with_the_code() -> None:
+    project = tomllib.loads((WEIGHTS.parents[2] / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["*"]
+    for name in (WEIGHTS.name, "LICENSE.yunet"):
+        assert any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
