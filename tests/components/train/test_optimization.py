@@ -116,3 +116,16 @@ def test_the_optimizer_has_the_recipes_rate_and_decay(name, kind):
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["lr"] == 0.5
     assert optimizer.param_groups[0]["weight_decay"] == 0.25
+
+
+def test_the_published_plateau_halves_the_rate_of_a_falling_loss_down_to_its_floor():
+    settings = ScheduleSettings(name="plateau", factor=0.5, patience=5, min_lr=1e-7)
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1e-4)
+    schedule = Schedule(optimizer, settings, epochs=100, steps=1, lr=1e-4, mode="min")
+    rates = []
+    for epoch in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        schedule.after_epoch(epoch + 1, epoch + 1, max(1.0 - 0.1 * epoch, 0.5))
+    # The loss falls for six epochs; six more without an improvement exceed the patience each time.
+    expected = [max(1e-4 * 0.5 ** max((epoch - 6) // 6, 0), 1e-7) for epoch in range(100)]
+    assert rates == pytest.approx(expected, rel=1e-6)
