@@ -136,7 +136,7 @@ def _stages(metrics: Metrics) -> Section | None:
         return None
     entries = {(entry["group"], entry["dataset"]): entry for entry in metrics["forgetting"]}
     rows: list[Row] = [[group, *(_stage(entries[group, name]) for name in datasets)] for group in groups]
-    text = "AUC over media of each stage on each data set; in grey what a stage lost against the best one before it."
+    text = "AUC over media of each stage on each data set; in grey the drop against the best one before it."
     return Section("Stages, and what they forgot", [text], [Table(["stage", *datasets], rows)])
 
 
@@ -144,7 +144,7 @@ def _stage(entry: Metrics) -> Cell:
     if entry["drop"] is None:
         return Cell(entry["auc"])
     interval = f" ({entry['interval'][0]:+.3f} to {entry['interval'][1]:+.3f})" if entry["interval"] else ""
-    return Cell(entry["auc"], f"{-entry['drop']:+.3f} against {entry['best_earlier']}, drop{interval}")
+    return Cell(entry["auc"], f"drop {entry['drop']:+.3f}{interval} against {entry['best_earlier']}")
 
 
 def _clips(metrics: Metrics) -> Section | None:
