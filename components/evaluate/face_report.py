@@ -20,15 +20,15 @@ FIGURES = (
     ("AP", "ap"),
     ("EER", "eer"),
     ("balanced accuracy", "balanced_accuracy"),
-    ("manipulated called so", "recall_forged"),
-    ("authentic called manipulated", "authentic_fpr"),
+    ("TPR: manipulated called so", "recall_forged"),
+    ("FPR: authentic called manipulated", "authentic_fpr"),
     ("TPR at 1 % FPR", "tpr_at_fpr_1"),
     ("TPR at 5 % FPR", "tpr_at_fpr_5"),
     ("macro-F1", "macro_f1"),
-    ("calibration error", "ece"),
+    ("ECE: calibration error", "ece"),
 )
 SHORT = ("auc", "eer", "balanced_accuracy", "recall_forged", "authentic_fpr", "ece")
-HEADINGS = {name: heading for heading, name in FIGURES}
+HEADINGS = {name: heading.partition(":")[0] for heading, name in FIGURES}
 
 
 def write_face_report(
@@ -194,13 +194,12 @@ def _gallery(title: str, text: str, figures: Sequence[Figure]) -> Section | None
 
 def _heatmaps(name: str, judged: HeatmapJudgement) -> Section:
     figures = judged.figures
+    first = next(iter(figures["maps"]))
+    named = dict(figures["maps"]) | {f"{first} - {other}": gain for other, gain in figures["gains"].items()}
     rows: list[Row] = [
         [heatmap, stratum, one["pictures"], shown(one, "pointing"), shown(one, "iou")]
-        for kind in ("maps", "gains")
-        for heatmap, strata in figures[kind].items()
-        for stratum, one in (
-            (key if kind == "maps" else f"{key}, gain of the first", value) for key, value in strata.items()
-        )
+        for heatmap, strata in named.items()
+        for stratum, one in strata.items()
         if one is not None
     ]
     text = [
