@@ -127,7 +127,7 @@ def test_overlays_lie_over_one_another_and_a_stage_starts_from_the_one_before() 
     assert one.family == "spotter"  # of the variant
     assert one.input.size == 32  # the member's own key, over the variant's
     assert one.input.mean[0] == 0.498
-    assert (one.optimizer.lr, two.optimizer.lr) == (3e-4, 1e-5)
+    assert (one.optimizer.lr, two.optimizer.lr) == (1e-3, 1e-5)
     assert (one.generation, one.base_generation) == ("one", "one")
     assert (two.generation, two.base_generation) == ("two", "one")
     given = deepfake.arguments(recipe, ["genconvit_lite"])

@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,10 +194,8 @@ def test_an_upload_that_the_server_forgot_is_begun_again(script: Script, store: 
 def test_the_first_broken_part_ends_a_transfer_at_once(script: Script, store: S3Store, tmp_path: Path) -> None:
     head = {"Content-Length": str(2**40), "ETag": '"1"', "Last-Modified": "Fri, 20 Nov 2026 06:00:00 GMT"}
     script.answers += [Answer(200, b"", head), *[fault(403, "AccessDenied")] * 100]
-    start = time.monotonic()
     with pytest.raises(StorageError, match="AccessDenied"):
         store.download("key", tmp_path / "target")
-    assert time.monotonic() - start < 5
     assert len(script.requests) <= 1 + 2 * PARALLEL
     assert list(tmp_path.iterdir()) == []
 
