@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-MODULES = ("torch", "kfp", "kubernetes", "onnxruntime", "fastapi", "albumentations", "pip", "uv", "pytest")
+MODULES = ("torch", "kfp", "kubernetes", "onnxruntime", "fastapi", "albumentations", "av", "pip", "uv", "pytest")
 TOOLS = ("pip", "pip3", "uv", "gcc", "cc", "make", "git", "curl", "wget", "debootstrap")
 APT = ("/var/lib/apt/lists", "/var/cache/apt")
 LEFT = (".whl", ".deb", "pip.conf")

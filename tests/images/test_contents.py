@@ -22,8 +22,8 @@ SOURCES = {
     SERVING_CPU: {"media", "serving"},
 }
 MODULES = {
-    EXTRACTOR: {"kfp"},
-    TRAINER: {"albumentations", "kfp", "onnxruntime", "torch"},
+    EXTRACTOR: {"av", "kfp"},
+    TRAINER: {"albumentations", "av", "kfp", "onnxruntime", "torch"},
     SERVING: {"av", "fastapi", "onnxruntime", "torch"},
     SERVING_CPU: {"av", "fastapi", "onnxruntime"},
 }
