@@ -308,6 +308,7 @@ class ClipContract(FaceContract):
 
     def test_a_step_on_single_pictures_works_too(self, network: nn.Module) -> None:
         super().loss(network.train(), 3)["loss"].backward()
+        assert all(parameter.grad is not None for parameter in network.parameters() if parameter.requires_grad)
 
     def test_a_single_picture_is_a_clip_of_one(self, network: nn.Module) -> None:
         network.eval()
