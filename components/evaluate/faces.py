@@ -42,15 +42,11 @@ class _Judge:
 
     def __call__(self, index: SampleIndex, label: str, degraded: str | None = None) -> MediaLogits:
         """Return what the members say of the media of an index."""
-        settings = self._request.recipe.judging
         judged = judge_media(
             self._groups.members,
             index,
             self.reader(index),
-            device=settings.torch_device(),
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-            workers=settings.workers,
+            **self._request.recipe.judging.running(),
             degrade=degradation(degraded) if degraded else None,
             progress=label,
             unreadable=self.rejections,
@@ -171,7 +167,6 @@ def _heatmaps(
     """Judge the heatmaps of the last group's members that have them, on pseudo-fakes of the main data set."""
     if not recipe.heatmaps or not (test.column("label") == 0).any():
         return {}
-    settings = recipe.judging
     return {
         name: judge_heatmaps(
             loaded,
@@ -179,10 +174,7 @@ def _heatmaps(
             judge.reader(test),
             seed=recipe.bootstrap.seed,
             count=recipe.heatmaps,
-            device=settings.torch_device(),
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-            workers=settings.workers,
+            **recipe.judging.running(),
             bootstrap=recipe.bootstrap,
             gallery=recipe.gallery,
         )

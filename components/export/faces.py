@@ -19,7 +19,7 @@ from media.bundle import FaceRun, Format, VerifiedBundle, clip_path, member_path
 from media.datasets import load_sample
 from media.faces.judging import clip_inputs
 from media.index import SampleIndex
-from media.inputs import whole_view
+from media.inputs import face_view
 from media.shards import ShardReader
 from media.spec import InputSpec
 from media.tracks import find_tracks
@@ -132,7 +132,7 @@ def sample_clips(val: SampleIndex, reader: ShardReader, spec: InputSpec, count: 
     for number, track in enumerate(np.linspace(0, len(tracks) - 1, count).round().astype(int)):
         longest = spec.frames - number % spec.frames
         rows = val.table.take(tracks.rows_of(track)[:longest]).to_pylist()
-        clips.append(np.stack([whole_view(load_sample(row, reader)[0], spec) for row in rows]))
+        clips.append(np.stack([face_view(load_sample(row, reader)[0], spec) for row in rows]))
     return clips
 
 

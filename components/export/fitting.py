@@ -66,15 +66,11 @@ def fit_faces(members: Sequence[FaceMember], val: SampleIndex, reader: ShardRead
         SplitLeakError: when a row is not of the val split.
         BadInputError: ``empty-class`` when val lacks authentic or manipulated media; others when one cannot be read.
     """
-    settings = recipe.judging
     judged = judge_media(
         members,
         val,
         reader,
-        device=settings.torch_device(),
-        batch_size=settings.batch_size,
-        precision=settings.precision,
-        workers=settings.workers,
+        **recipe.judging.running(),
         progress="calibration",
     )
     media, names = collect_media(judged), [member.name for member in members]
@@ -96,15 +92,11 @@ def _judge(
     *,
     keep_logits: bool = False,
 ) -> Iterator[Judged]:
-    settings = recipe.judging
     return judge_index(
         members,
         val,
         reader,
-        device=settings.torch_device(),
-        batch_size=settings.batch_size,
-        precision=settings.precision,
-        workers=settings.workers,
+        **recipe.judging.running(),
         progress=label,
         keep_logits=keep_logits,
     )

@@ -20,7 +20,7 @@ from media.datasets import load_sample
 from media.errors import BadInputError, SettingsError, unknown_name
 from media.faces.scores import clip_slices
 from media.index import SampleIndex
-from media.inputs import whole_view
+from media.inputs import face_view
 from media.progress import counter
 from media.shards import ShardReader
 from media.spec import InputSpec
@@ -142,7 +142,7 @@ def judge_media(
     def load(row: dict[str, Any]) -> dict[InputSpec, Planes]:
         rgb, _ = load_sample(row, reader)
         rgb = rgb if degrade is None else degrade(rgb)
-        return {spec: whole_view(rgb, spec) for spec in specs}
+        return {spec: face_view(rgb, spec) for spec in specs}
 
     media: deque[_Medium] = deque()
     with counter(len(index), unit="faces", label=progress or "", quiet=progress is None) as count:

@@ -29,7 +29,7 @@ from components.judging.statistics import ratio
 from media.datasets import load_sample
 from media.errors import BadInputError, SettingsError
 from media.index import SampleIndex
-from media.inputs import whole_mask, whole_view
+from media.inputs import face_mask, face_view
 from media.selfblend.blend import self_blend
 from media.shards import ShardReader
 from media.spec import FaceSpec, InputSpec
@@ -196,7 +196,7 @@ def _pseudo_fakes(
         rgb, _ = load_sample(row, reader)
         own = np.random.SeedSequence((seed, int(row["sample_id"], 16))).generate_state(1, np.uint64)
         blended, mask = self_blend(rgb, faces, int(own[0]))
-        return PseudoFake(row, whole_view(blended, spec), whole_mask(mask, spec))
+        return PseudoFake(row, face_view(blended, spec), face_mask(mask, spec))
 
     for _, fake in read_ahead(make, index, workers):
         if isinstance(fake, BadInputError):

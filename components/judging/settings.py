@@ -1,6 +1,6 @@
 """How a step judges: the settings that the sweep and the evaluation share."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -20,6 +20,19 @@ class JudgingSettings(Settings):
     batch_size: int = Field(default=8, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = Field(default=2, ge=1)
+
+    def running(self) -> dict[str, Any]:
+        """Return device, batch size, precision and workers as every pass over an index takes them.
+
+        Raises:
+            SettingsError: as ``torch_device``.
+        """
+        return {
+            "device": self.torch_device(),
+            "batch_size": self.batch_size,
+            "precision": self.precision,
+            "workers": self.workers,
+        }
 
     def torch_device(self) -> torch.device:
         """Return the device.
