@@ -13,11 +13,9 @@ from components.extract_frames.component import extract_frames
 from components.publish.component import publish
 from components.train.component import train
 from pipelines.recipe import DeepfakeRecipe, resolve_extraction, resolve_stage, resolve_stages
-from pipelines.resources import TaskResources, apply
+from pipelines.resources import Place, for_training, placer
 
 RECIPE = DeepfakeRecipe
-
-Place = Callable[..., dsl.PipelineTask]
 
 
 def arguments(recipe: DeepfakeRecipe, members: Sequence[str] = ()) -> dict[str, Any]:
@@ -29,14 +27,6 @@ def arguments(recipe: DeepfakeRecipe, members: Sequence[str] = ()) -> dict[str, 
         "export_recipe": recipe.export.model_copy(update=group).to_json(),
         "publish_recipe": recipe.publish.model_copy(update=group).to_json(),
     }
-
-
-def _training_resources(recipe: DeepfakeRecipe) -> TaskResources:
-    processes = max(
-        resolve_stage(recipe, member, stage).processes for member in recipe.members for stage in recipe.stages
-    )
-    wanted = recipe.resources.train
-    return wanted.model_copy(update={"accelerators": processes}) if wanted.accelerators else wanted
 
 
 def _numbered(name: str, given: Sequence[Any]) -> dict[str, Any]:
@@ -87,10 +77,12 @@ def build(recipe: DeepfakeRecipe, image: Callable[[str], str]) -> BaseComponent:
         The pipeline, callable for a local run and compilable for a cluster.
     """
     defaults = arguments(recipe)
-    training = _training_resources(recipe)
+    training = for_training(
+        recipe.resources.train,
+        (resolve_stage(recipe, member, stage) for member in recipe.members for stage in recipe.stages),
+    )
 
-    def place(task: dsl.PipelineTask, resources: TaskResources, symbolic: str = images.TRAINER) -> dsl.PipelineTask:
-        return apply(task.set_container_image(image(symbolic)), resources, recipe.cluster)
+    place = placer(image, recipe.cluster)
 
     used = dict.fromkeys([*(stage.dataset for stage in recipe.stages.values()), *recipe.judged_datasets])
     shares = {name: _shares(recipe, name, place) for name in used if recipe.datasets[name].parts > 1}

@@ -14,7 +14,7 @@ from components.publish.component import publish
 from components.sweep_hard_negatives.component import sweep_hard_negatives
 from components.train.component import train
 from pipelines.recipe import PipelineRecipe, resolve_members, resolve_training
-from pipelines.resources import TaskResources, apply
+from pipelines.resources import for_training, placer
 
 FAMILY = "forgery"
 RECIPE = PipelineRecipe
@@ -32,16 +32,6 @@ def arguments(recipe: PipelineRecipe, members: Sequence[str] = ()) -> dict[str, 
     }
 
 
-def _training_resources(recipe: PipelineRecipe) -> TaskResources:
-    processes = max(
-        resolve_training(recipe, FAMILY, member, generation).processes
-        for member in recipe.members
-        for generation in recipe.generations
-    )
-    wanted = recipe.resources.train
-    return wanted.model_copy(update={"accelerators": processes}) if wanted.accelerators else wanted
-
-
 def build(recipe: PipelineRecipe, image: Callable[[str], str]) -> BaseComponent:
     """Declare the pipeline.
 
@@ -53,10 +43,16 @@ def build(recipe: PipelineRecipe, image: Callable[[str], str]) -> BaseComponent:
         The pipeline, callable for a local run and compilable for a cluster.
     """
     defaults = arguments(recipe)
-    training = _training_resources(recipe)
+    training = for_training(
+        recipe.resources.train,
+        (
+            resolve_training(recipe, FAMILY, member, generation)
+            for member in recipe.members
+            for generation in recipe.generations
+        ),
+    )
 
-    def place(task: dsl.PipelineTask, resources: TaskResources, symbolic: str = images.TRAINER) -> dsl.PipelineTask:
-        return apply(task.set_container_image(image(symbolic)), resources, recipe.cluster)
+    place = placer(image, recipe.cluster)
 
     @dsl.pipeline(name="forgery", description=recipe.description)
     def forgery(

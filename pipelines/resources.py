@@ -1,12 +1,17 @@
 """What a task asks of the cluster: processor, memory, accelerator, time, credentials and volumes."""
 
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from pydantic import Field
 
+from components import images
+from components.train.recipe import TrainRecipe
 from media.settings import Settings
+
+Place = Callable[..., PipelineTask]
 
 CACHE_PATH = "/cache"
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108  the mount point PyTorch's loader processes exchange tensors through
@@ -65,6 +70,26 @@ def apply(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings
     if resources.accelerators:
         _accelerate(task, resources, cluster)
     return task
+
+
+def placer(image: Callable[[str], str], cluster: ClusterSettings) -> Place:
+    """Return what gives a task its image and resources.
+
+    Args:
+        image: turns a symbolic image name into a full reference.
+        cluster: what the cluster calls things.
+    """
+
+    def place(task: PipelineTask, resources: TaskResources, symbolic: str = images.TRAINER) -> PipelineTask:
+        return apply(task.set_container_image(image(symbolic)), resources, cluster)
+
+    return place
+
+
+def for_training(wanted: TaskResources, recipes: Iterable[TrainRecipe]) -> TaskResources:
+    """Return ``wanted`` with an accelerator for each process of the largest of the recipes, if it wants any."""
+    processes = max(recipe.processes for recipe in recipes)
+    return wanted.model_copy(update={"accelerators": processes}) if wanted.accelerators else wanted
 
 
 def _accelerate(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings) -> None:
