@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from media.errors import BadInputError, MismatchError, SettingsError
 from media.index import SampleIndex
-from media.inputs import network_planes, whole_mask, whole_view
+from media.inputs import face_mask, face_view, network_planes
 from media.pictures import decode_mask_png, decode_stored
 from media.selfblend.blend import self_blend
 from media.selfblend.settings import PseudoFakeSettings
@@ -293,7 +293,7 @@ class FaceDataset(Dataset[FaceSample]):
         if pseudo:
             rgb, mask = self_blend(rgb, self._faces, blend_seed)
         rgb, mask = self._policy(rgb, mask, policy_seed, frame=number)
-        return whole_view(rgb, self._input), whole_mask(mask, self._input)
+        return face_view(rgb, self._input), face_mask(mask, self._input)
 
 
 def face_collate(samples: Sequence[FaceSample]) -> dict[str, Any]:

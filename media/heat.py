@@ -25,7 +25,7 @@ def lay_heat(rgb: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.ui
 
 
 def heat_of_crop(heat: NDArray[np.float32], shape: tuple[int, int], spec: InputSpec) -> NDArray[np.float32]:
-    """Bring a network's map back to the face crop that its input was made of (``media.inputs.whole_view``).
+    """Bring a network's map back to the face crop that its input was made of (``media.inputs.face_view``).
 
     Args:
         heat: float32 [h, w], 0..1, of the network's input.

@@ -42,7 +42,7 @@ def network_planes(rgb: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
     return np.concatenate([rgb, error_level(rgb, spec.ela)], axis=2)
 
 
-def whole_view(rgb: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+def face_view(rgb: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     """Bring a face crop to a network's input and stack what ``spec`` asks for: the views ``whole`` and ``centre``.
 
     Error levels are those of the result, the very pixels that the network sees beside them.
@@ -63,8 +63,8 @@ def whole_view(rgb: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     return np.stack(cv2.split(network_planes(rgb, spec)))  # six times faster than a transposed copy
 
 
-def whole_mask(mask: NDArray[np.bool_], spec: InputSpec) -> NDArray[np.bool_]:
-    """Bring a mask to where ``whole_view`` brings its picture, by the nearest pixel; bool [H, W] to bool [S, S]."""
+def face_mask(mask: NDArray[np.bool_], spec: InputSpec) -> NDArray[np.bool_]:
+    """Bring a mask to where ``face_view`` brings its picture, by the nearest pixel; bool [H, W] to bool [S, S]."""
     if spec.view == "centre":
         return _centre(mask, spec.size)
     if mask.shape == (spec.size, spec.size):

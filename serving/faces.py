@@ -15,7 +15,7 @@ from media.faces import FacesFound
 from media.faces.judging import FaceVerdict, MemberScores, clip_inputs, ensemble_heatmap, judge_tracks
 from media.faces.verdict import Suspect, crops_by_track, most_suspicious, verdict_document
 from media.heat import heat_of_crop, lay_heat
-from media.inputs import whole_view
+from media.inputs import face_view
 from media.pictures import encode_png
 from serving import tensors
 from serving.batcher import Arrays, Batcher
@@ -121,7 +121,7 @@ class FaceAnalyzer:
     def _views(self, found: FacesFound) -> dict[str, Sequence[NDArray[np.uint8]]]:
         members = self.document.members
         views = {
-            spec: [whole_view(crop.rgb, spec) for crop in found.crops]
+            spec: [face_view(crop.rgb, spec) for crop in found.crops]
             for spec in dict.fromkeys(member.input for member in members)
         }
         return {member.name: views[member.input] for member in members}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from media.bundle.document import Bundle, BundleMember
 from media.bundle.runtimes import FaceRun
 from media.faces.scores import Scores, clip_slices, medium_probability, probability, track_probability, weighted
-from media.inputs import whole_view
+from media.inputs import face_view
 
 Outcome = Literal["judged", "no_face", "too_short"]
 
@@ -223,7 +223,7 @@ def member_scores(
         run: its networks.
         batch_size: most crops or clips in one call of a network.
     """
-    views = np.stack([whole_view(picture, member.input) for picture in pictures])
+    views = np.stack([face_view(picture, member.input) for picture in pictures])
     outputs = [run.frames(views[start : start + batch_size]) for start in range(0, len(views), batch_size)]
     logits = np.concatenate([output["logits"][:, 0] for output in outputs])
     if run.clip is None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from media.datasets import FaceDataset, face_collate
 from media.errors import MismatchError, SettingsError
 from media.index import SampleIndex, sample_id, schema_for
-from media.inputs import whole_view
+from media.inputs import face_view
 from media.pictures import encode_png
 from media.selfblend.blend import self_blend
 from media.selfblend.settings import PseudoFakeSettings
@@ -78,7 +78,7 @@ def test_a_single_face_is_augmented_at_its_own_size_and_then_scaled(index):
         item = dataset[row, 7]
         policy_seed = int(np.random.SeedSequence(7).generate_state(4, np.uint64)[3])
         image, _ = policy("faces", None)(_crop(stored["media_id"][-1], stored["frame"]), None, policy_seed)
-        expected = whole_view(image, InputSpec(view="whole", size=64))
+        expected = face_view(image, InputSpec(view="whole", size=64))
         np.testing.assert_array_equal(item["image"].numpy(), expected[None])
         assert (item["label"], item["row"], item["sample_id"]) == (stored["label"], row, stored["sample_id"])
         assert "lengths" not in item and item["mask"].shape == (1, 1, 64, 64)
@@ -94,7 +94,7 @@ def test_a_clip_is_some_consecutive_frames_of_one_track(index):
             first = rows[item["row"]]
             assert first["media_id"].endswith(media) and first["sample_id"] == item["sample_id"]
             assert item["lengths"] == len(item["image"]) <= min(length, SPEC.frames)
-            expected = [whole_view(_crop(media, first["frame"] + k), SPEC) for k in range(item["lengths"])]
+            expected = [face_view(_crop(media, first["frame"] + k), SPEC) for k in range(item["lengths"])]
             np.testing.assert_array_equal(item["image"].numpy(), np.stack(expected))
             seen.add((first["frame"], item["lengths"]))
         lengths = range(1, min(length, SPEC.frames) + 1)
@@ -107,7 +107,7 @@ def test_the_frames_of_a_clip_are_flipped_together(index):
         item = dataset[0, seed]
         start = index.rows()[item["row"]]["frame"]
         means = [
-            [float(np.abs(turned - whole_view(_crop("a", start + k), SPEC)).mean()) < 12 for turned in _turns(frame)]
+            [float(np.abs(turned - face_view(_crop("a", start + k), SPEC)).mean()) < 12 for turned in _turns(frame)]
             for k, frame in enumerate(item["image"].numpy().astype(int))
         ]
         assert all(one == means[0] for one in means)
@@ -128,13 +128,13 @@ def test_a_pseudo_fake_is_an_authentic_face_with_the_mask_of_its_blending(index)
             image, mask = item["image"][0].numpy(), item["mask"].numpy()
             if stored["label"] or not item["label"]:
                 assert item["label"] == stored["label"] and not mask.any()
-                np.testing.assert_array_equal(image, whole_view(_crop(stored["media_id"][-1], stored["frame"]), SPEC))
+                np.testing.assert_array_equal(image, face_view(_crop(stored["media_id"][-1], stored["frame"]), SPEC))
                 continue
             made += 1
             blend_seed = int(np.random.SeedSequence(seed).generate_state(4, np.uint64)[2])
             crop = _crop(stored["media_id"][-1], stored["frame"])
             blended, blend_mask = self_blend(crop, index.spec.extraction.faces, blend_seed)
-            np.testing.assert_array_equal(image, whole_view(blended, SPEC))
+            np.testing.assert_array_equal(image, face_view(blended, SPEC))
             assert mask.mean() == pytest.approx(blend_mask.mean(), abs=0.02) and mask.any()
     assert 50 < made < 110  # of 160 draws of authentic faces
 

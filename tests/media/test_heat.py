@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from media.heat import SHARE, heat_of_crop, lay_heat
-from media.inputs import whole_view
+from media.inputs import face_view
 from media.spec import InputSpec
 
 
@@ -19,7 +19,7 @@ def spot(height: int, width: int, row: int, column: int) -> np.ndarray:
 def test_heat_lies_where_the_network_saw_it(view: str, side: int) -> None:
     spec = InputSpec(view=view, size=64)
     rgb = spot(side, side, side // 2 - 9, side // 2 - 2)
-    heat = whole_view(rgb, spec)[0].astype(np.float32) / 255
+    heat = face_view(rgb, spec)[0].astype(np.float32) / 255
     laid = heat_of_crop(heat, (side, side), spec)
     assert (laid.shape, laid.dtype) == ((side, side), np.float32)
     assert np.abs(laid - rgb[..., 0] / 255).mean() < 0.02

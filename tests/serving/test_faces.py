@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from media.bundle import open_faces, read_bundle
 from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
 from media.faces.judging import FaceVerdict, judge_faces
-from media.inputs import whole_view
+from media.inputs import face_view
 from media.pictures import decode_picture
 from media.spec import ClipFrames, ExtractionSpec, FaceSpec
 from media.video import VideoLimits
@@ -259,7 +259,7 @@ def test_models_have_the_outputs_of_their_networks(face_client: TestClient, face
     assert shapes == {"logits": [-1, 1], "vectors": [-1, 4], "heatmap": [-1, 1, 8, 8]}
     bundle = read_bundle(face_bundle)
     member = next(member for member in bundle.document.members if member.name == "clips")
-    pixels = np.stack([whole_view(decode_picture(portrait), member.input)] * 2)
+    pixels = np.stack([face_view(decode_picture(portrait), member.input)] * 2)
     outputs = infer(face_client, "tiny-faces.clips", "pixels", pixels)
     direct = open_faces(bundle, "onnx", threads=1)["clips"].frames(pixels)
     assert outputs.keys() == direct.keys()

@@ -15,7 +15,7 @@ from media.degrade import degradation
 from media.errors import BadInputError, SettingsError, VeriframeError
 from media.faces.scores import clip_slices
 from media.index import SampleIndex, read_index
-from media.inputs import whole_view
+from media.inputs import face_view
 from media.shards import ShardReader
 from media.spec import InputSpec
 from models.inputs import Normalize
@@ -50,7 +50,7 @@ def _member(name="clips", spec=SPEC, clips=True):
 
 
 def _logits(rows, reader, spec, change=lambda rgb: rgb):
-    planes = [whole_view(change(load_sample(row, reader)[0]), spec) for row in rows]
+    planes = [face_view(change(load_sample(row, reader)[0]), spec) for row in rows]
     return Normalize.from_spec(spec)(torch.from_numpy(np.stack(planes))).mean(dim=(1, 2, 3))
 
 
