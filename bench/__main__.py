@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from media.errors import unknown_name
-from media.files import write_text
+from core.errors import unknown_name
+from core.files import write_text
 
 NAMES = (
     "training",

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bundle import BUNDLE_FILE, Bundle, BundleFile, BundleMember, Format, member_path
+from bundle.regions.verdict import OperatingPoint
+from bundle.runtimes import member_metadata
 from components.export.formats import Exported, example_pixels, write_onnx, write_torchscript
-from media.bundle import BUNDLE_FILE, Bundle, BundleFile, BundleMember, Format, member_path
-from media.bundle.runtimes import member_metadata
 from media.spec import ElaSpec, ExtractionSpec, InputSpec
-from media.verdict import OperatingPoint
 from models.inputs import Normalize
 
 TINY_SPECS = {"colour": InputSpec(size=32, overlap=8), "ela": InputSpec(size=64, overlap=16, ela=ElaSpec())}

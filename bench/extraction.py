@@ -24,9 +24,9 @@ from skimage import data
 
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from media.grouping import fingerprint
+from core.settings import load
+from data.grouping import fingerprint
 from media.pictures import decode_mask, encode_png, read_picture
-from media.settings import load
 
 COUNT = 1000
 FEW = 100

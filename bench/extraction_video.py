@@ -21,10 +21,10 @@ from skimage import data
 from bench.extraction import peak_memory
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from media.errors import BadInputError
+from core.errors import BadInputError
+from core.settings import load
 from media.faces import FaceDetector, faces_of_video
 from media.pictures import encode_png
-from media.settings import load
 from media.spec import DetectorSpec, EvenFrames, ExtractionSpec, FaceSpec
 from media.video import read_frames
 

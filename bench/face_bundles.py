@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bundle import BUNDLE_FILE, Bundle, BundleFile, BundleMember, Format, clip_path, member_path
+from bundle.regions.verdict import OperatingPoint
+from bundle.runtimes import member_metadata
 from components.export.formats import Exported, example_clips, example_pixels, write_onnx, write_torchscript
-from media.bundle import BUNDLE_FILE, Bundle, BundleFile, BundleMember, Format, clip_path, member_path
-from media.bundle.runtimes import member_metadata
 from media.spec import EvenFrames, ExtractionSpec, FaceSpec, InputSpec
-from media.verdict import OperatingPoint
 from models.family import FaceParts
 from models.inputs import Normalize
 

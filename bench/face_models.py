@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from media.index import read_index
+from data.index import read_index
 from media.spec import InputSpec, PreprocessingSpec
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.registry import get_family

@@ -1,7 +1,7 @@
 """Latency: each exported format against the eager network it was made from, on the same tiles and threads.
 
 The network is the published one (FPN on EfficientNet-B2 with the logit gate) with random weights, which take as long as
-trained ones, at 512 px. Both exports run as serving runs them: through ``media.bundle.open_runtime``, pixels in, logits
+trained ones, at 512 px. Both exports run as serving runs them: through ``bundle.open_runtime``, pixels in, logits
 out. Eager runs the same normalisation and network in evaluation and inference mode. Runs alternate; a ratio is the
 median over rounds of eager's seconds / the export's, so that what the machine does beside cancels out.
 """
@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.export.formats import Exported, example_pixels, write_onnx, write_torchscript
-from media.bundle import (
+from bundle import (
     BUNDLE_FILE,
     CARD_FILE,
     FORMAT_FILES,
@@ -31,10 +30,11 @@ from media.bundle import (
     open_runtime,
     read_bundle,
 )
-from media.bundle.runtimes import member_metadata
-from media.files import sha256_file, write_bytes
+from bundle.regions.verdict import OperatingPoint
+from bundle.runtimes import member_metadata
+from components.export.formats import Exported, example_pixels, write_onnx, write_torchscript
+from core.files import sha256_file, write_bytes
 from media.spec import ExtractionSpec, InputSpec
-from media.verdict import OperatingPoint
 from models.inputs import Normalize
 from models.registry import get_family
 

@@ -29,10 +29,10 @@ import albumentations as A  # isort: skip  # noqa: N812
 
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from media.datasets import PictureDataset, collate
-from media.index import read_index
-from media.settings import validate
-from media.shards import ShardReader
+from core.settings import validate
+from data.datasets import PictureDataset, collate
+from data.index import read_index
+from data.shards import ShardReader
 from media.spec import InputSpec
 from models.inputs import Normalize
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from bench.load import Load, closed_loop, open_loop, post_picture
 from bench.serving_bundles import photographs, write_realistic
-from media.bundle import Format, Run, VerifiedBundle, judge_picture, open_runtime, read_bundle
-from media.bundle.judging import stack_tiles, tile_views
+from bundle import Format, Run, VerifiedBundle, judge_picture, open_runtime, read_bundle
+from bundle.regions.analysis import stack_tiles, tile_views
 from media.pictures import decode_picture
 from serving.process import ServerProcess
 from serving.service import share_threads

@@ -14,8 +14,8 @@ import torch
 from skimage import data
 
 from bench.bundles import TINY_SPECS, tiny_networks, write_bundle
+from bundle import Format
 from components.export.formats import Exported
-from media.bundle import Format
 from media.spec import InputSpec
 from models.inputs import Normalize
 from models.registry import get_family

@@ -27,7 +27,7 @@ LARGE = (6000, 4000)  # px
 LOAD = """
 import sys
 from pathlib import Path
-from media.bundle import open_runtime, read_bundle
+from bundle import open_runtime, read_bundle
 open_runtime(read_bundle(Path(sys.argv[1])), "onnx")
 """
 

@@ -23,9 +23,9 @@ import torch
 from bench.face_bundles import write_face_bundle
 from bench.load import closed_loop, post_picture
 from bench.serving import Item, require_answers
-from media.bundle import FaceRun, VerifiedBundle, open_faces, read_bundle
+from bundle import FaceRun, VerifiedBundle, open_faces, read_bundle
+from bundle.faces.analysis import judge_faces
 from media.faces import FaceDetector, faces_of_video
-from media.faces.judging import judge_faces
 from media.spec import EvenFrames, ExtractionSpec, FaceSpec, InputSpec
 from models.registry import get_family
 from serving.process import ServerProcess

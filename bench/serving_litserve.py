@@ -22,8 +22,8 @@ import litserve
 from fastapi import Request
 
 from bench import processes
-from media.bundle import BundleVerdict, VerifiedBundle, judge_picture, open_runtime, read_bundle
-from media.bundle.judging import Ensemble, blend_logits, stack_tiles, tile_views
+from bundle import BundleVerdict, VerifiedBundle, judge_picture, open_runtime, read_bundle
+from bundle.regions.analysis import Ensemble, blend_logits, stack_tiles, tile_views
 from media.pictures import decode_picture, encode_png
 
 READY_SECONDS = 120.0

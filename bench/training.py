@@ -30,9 +30,9 @@ from components.train.optimization import build_optimizer
 from components.train.recipe import SamplingSettings, TrainRecipe
 from components.train.step import Inputs, Run
 from components.train.termination import Termination
+from data.splits import SplitSettings
 from media.pictures import encode_png
 from media.spec import InputSpec
-from media.splits import SplitSettings
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 BATCH = 8

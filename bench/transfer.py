@@ -13,8 +13,8 @@ from typing import Any
 from unittest import mock
 
 from bench.seaweed import running
-from media.files import sha256_file
-from media.storage import open_store
+from core.files import sha256_file
+from core.storage import open_store
 
 SIZE = 256 * 2**20
 PAIRS = 5
@@ -25,7 +25,7 @@ Transfer = Callable[[], object]
 def measure() -> list[dict[str, object]]:
     """Time both directions in alternating pairs.
 
-    Whole processes are compared with whole processes (``python -m media.storage cp`` with ``aws s3 cp``), start-up
+    Whole processes are compared with whole processes (``python -m core.storage cp`` with ``aws s3 cp``), start-up
     included on both sides; and, without any start-up, calls within one process with boto3's own transfers.
 
     Returns:
@@ -44,7 +44,7 @@ def _measure(bucket: str, folder: Path) -> list[dict[str, object]]:
     source, ours, theirs = folder / "source", folder / "ours", folder / "theirs"
     source.write_bytes(os.urandom(SIZE))
     uri = f"{bucket}/object"
-    python = [sys.executable, "-m", "media.storage", "cp"]
+    python = [sys.executable, "-m", "core.storage", "cp"]
     aws = [str(Path(sys.executable).with_name("aws")), "s3", "cp", "--no-progress"]
     store, client, name = open_store(bucket), _client(), bucket.removeprefix("s3://")
     cases: list[tuple[str, str, Transfer, Transfer]] = [

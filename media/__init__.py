@@ -1,1 +1,1 @@
-"""What flows between the steps: decoding, forging, index, shards, splits, transforms and storage."""
+"""Pixels and sound: decoding, faces, forging, self-blending, transforms, and what networks see of them."""

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import unknown_name
 from media.ela import recompress
-from media.errors import unknown_name
 
 Degradation = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 

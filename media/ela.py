@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.spec import ElaSpec
 
 JPEG_LIMIT = 65_500  # px a side; the largest that libjpeg writes

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.soundness import require_sound_jpeg
 
 MAX_PIXELS = 100_000_000

@@ -8,7 +8,7 @@ import re
 
 import simplejpeg
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 
 # Of libjpeg's warnings (jerror.h) those after which pixels are wrong. Bytes left over before a restart marker are data
 # of a piece whose beginning is missing; left over before any other marker they are common in files of cameras.

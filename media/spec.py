@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from media.errors import MismatchError
-from media.settings import Settings, validate
+from core.errors import MismatchError
+from core.settings import Settings, validate
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 P = TypeVar("P", bound=np.generic)
 

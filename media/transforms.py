@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import SettingsError, unknown_name
+from core.errors import SettingsError, unknown_name
 from media.tiles import pad_to
 from media.transforms_compression import JPEG_BLOCK, h264_intra, shifted_jpeg
 

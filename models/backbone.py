@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from media.errors import SettingsError, unknown_name
+from core.errors import SettingsError, unknown_name
 from models.weights import download, fit_weights, read_weights
 
 PYRAMID_STRIDES = (8, 16, 32)

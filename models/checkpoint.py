@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from media.errors import BadInputError, MismatchError, StorageError
-from media.files import atomic_write, sha256_file
-from media.settings import Settings, parse
+from core.errors import BadInputError, MismatchError, StorageError
+from core.files import atomic_write, sha256_file
+from core.settings import Settings, parse
 from media.spec import PreprocessingSpec
 from models.family import Family
 from models.registry import get_family

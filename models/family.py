@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from media.settings import Settings
+from core.settings import Settings
 from media.spec import InputSpec
 
 if TYPE_CHECKING:

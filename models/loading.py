@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from media.errors import BadInputError, MismatchError
-from media.settings import Settings
+from core.errors import BadInputError, MismatchError
+from core.settings import Settings
 from media.spec import PreprocessingSpec
 from models.checkpoint import Checkpoint, load_state, network_of, read_checkpoint, unwrapped
 from models.family import Family

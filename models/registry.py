@@ -4,7 +4,7 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 
-from media.errors import unknown_name
+from core.errors import unknown_name
 from models.family import Family
 
 

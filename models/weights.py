@@ -9,8 +9,8 @@ import torch
 from timm.models import adapt_input_conv
 from torch import Tensor
 
-from media.errors import BadInputError, MismatchError, StorageError, unknown_name
-from media.files import sha256_file
+from core.errors import BadInputError, MismatchError, StorageError, unknown_name
+from core.files import sha256_file
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from media.cli import run as run_command_line
+from core.cli import run as run_command_line
 from pipelines import graphs, local, recipe, submit
 
 

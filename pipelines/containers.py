@@ -13,7 +13,7 @@ from kfp import local
 from kfp.local import docker_task_handler
 
 from components.images import EXTRACTOR, TRAINER
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 from pipelines.images import REGISTRY_VARIABLE, reference
 from pipelines.resources import CACHE_PATH
 

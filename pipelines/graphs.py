@@ -7,8 +7,8 @@ from types import ModuleType
 from kfp import compiler
 from kfp.dsl.base_component import BaseComponent
 
-from media.errors import unknown_name
-from media.files import write_text
+from core.errors import unknown_name
+from core.files import write_text
 from pipelines import deepfake, forgery, images
 from pipelines.recipe import AnyRecipe, load_recipe
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 TAG_VARIABLE = "VERIFRAME_IMAGE_TAG"
 REGISTRY_VARIABLE = "VERIFRAME_REGISTRY"

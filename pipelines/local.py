@@ -10,7 +10,7 @@ from typing import Literal
 
 from kfp import local
 
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 from pipelines import containers, graphs
 from pipelines.recipe import AnyRecipe
 

@@ -13,8 +13,8 @@ from components.extract_frames.recipe import ExtractRecipe
 from components.publish.recipe import PublishRecipe
 from components.sweep_hard_negatives.recipe import SweepRecipe
 from components.train.recipe import TrainRecipe
-from media.errors import unknown_name
-from media.settings import Settings, load, merge, validate
+from core.errors import unknown_name
+from core.settings import Settings, load, merge, validate
 from pipelines.resources import ClusterSettings, TaskResources
 
 RECIPES = Path(__file__).parent / "recipes"

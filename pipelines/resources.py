@@ -9,7 +9,7 @@ from pydantic import Field
 
 from components import images
 from components.train.recipe import TrainRecipe
-from media.settings import Settings
+from core.settings import Settings
 
 Place = Callable[..., PipelineTask]
 

@@ -10,7 +10,7 @@ from kfp import Client
 from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 from pipelines import graphs
 
 

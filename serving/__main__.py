@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from media import cli
+from core import cli
 from serving.server import serve
 from serving.settings import read_settings
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from media.bundle import BundleVerdict, VerifiedBundle
-from media.bundle.judging import Ensemble, blend_logits, tile_views
-from media.errors import BadInputError
+from bundle import BundleVerdict, VerifiedBundle
+from bundle.regions.analysis import Ensemble, blend_logits, tile_views
+from core.errors import BadInputError
 from media.pictures import decode_picture, encode_png, picture_size
 from media.spec import InputSpec
 from media.tiles import TilePlan

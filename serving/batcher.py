@@ -13,7 +13,7 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from media.bundle.judging import stack_tiles
+from bundle.regions.analysis import stack_tiles
 
 Arrays = dict[str, NDArray[np.float32]]
 Network = Callable[[NDArray[np.uint8]], Arrays]

@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from media.bundle import BundleMember, VerifiedBundle
-from media.bundle.runtimes import RunClips
+from bundle import BundleMember, VerifiedBundle
+from bundle.faces.analysis import FaceVerdict, MemberScores, clip_inputs, ensemble_heatmap, judge_tracks
+from bundle.faces.report import Suspect, crops_by_track, most_suspicious, verdict_document
+from bundle.runtimes import RunClips
 from media.faces import FacesFound
-from media.faces.judging import FaceVerdict, MemberScores, clip_inputs, ensemble_heatmap, judge_tracks
-from media.faces.verdict import Suspect, crops_by_track, most_suspicious, verdict_document
 from media.heat import heat_of_crop, lay_heat
 from media.inputs import face_view
 from media.pictures import encode_png

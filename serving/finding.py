@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
 from media.faces.detector import MAX_FACES
 from media.pictures import decode_picture, picture_size

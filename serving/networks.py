@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from media.bundle import BundleMember, Run, VerifiedBundle, open_runtime
-from media.bundle.runtimes import RunClips, open_faces
+from bundle import BundleMember, Run, VerifiedBundle, open_runtime
+from bundle.runtimes import RunClips, open_faces
 from serving.batcher import Arrays, Network
 from serving.settings import ServerSettings
 
@@ -35,7 +35,7 @@ def open_networks(bundle: VerifiedBundle, settings: ServerSettings, threads: int
         max_batch: most tiles in one forward pass.
 
     Raises:
-        SettingsError: as ``media.bundle.open_runtime``.
+        SettingsError: as ``bundle.open_runtime``.
         MismatchError: likewise.
     """
     runtime, device = settings.runtime, settings.device

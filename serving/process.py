@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 
 _ADDRESS = re.compile(rb"running on (http://\S+)")
 POLL_SECONDS = 0.02

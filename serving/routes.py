@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from media.bundle import BundleMember
-from media.errors import unknown_name
+from bundle import BundleMember
+from core.errors import unknown_name
 from media.video import looks_like_video
 from serving import tensors
 from serving.analysis import PictureAnalyzer

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from prometheus_client import disable_created_metrics
 
-from media.errors import StorageError, VeriframeError
+from core.errors import StorageError, VeriframeError
 from serving.app import create_app
 from serving.connection import Connection
 from serving.service import Service

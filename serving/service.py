@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from media.bundle import BUNDLE_FILE, VerifiedBundle
-from media.errors import MismatchError, VeriframeError
+from bundle import BUNDLE_FILE, VerifiedBundle
+from core.errors import MismatchError, VeriframeError
 from serving.analysis import PictureAnalyzer
 from serving.batcher import Batcher
 from serving.errors import RequestError

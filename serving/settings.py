@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from media.settings import Settings, validate
+from core.settings import Settings, validate
 
 PREFIX = "VERIFRAME_SERVING_"
 

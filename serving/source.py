@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from media.bundle import VerifiedBundle, fetch_release, read_bundle
-from media.bundle.releases import POINTER_FILE, RELEASES
-from media.errors import SettingsError
+from bundle import VerifiedBundle, fetch_release, read_bundle
+from bundle.releases import POINTER_FILE, RELEASES
+from core.errors import SettingsError
 
 _RELEASE = re.compile(rf"(?P<root>.+)/{RELEASES}/(?P<name>[^/]+)/(?P<version>[^/]+?)/?")
 
@@ -21,7 +21,7 @@ def fetch_bundle(uri: str, folder: Path) -> VerifiedBundle:
     Raises:
         SettingsError: when the URI has neither form.
         MismatchError: when a file is missing or altered, or nothing is published; names the file.
-        StorageError: when the store cannot be read, after the retries of ``media.storage``.
+        StorageError: when the store cannot be read, after the retries of ``core.storage``.
     """
     release = _RELEASE.fullmatch(uri)
     pointer = release is not None and release["version"] == POINTER_FILE

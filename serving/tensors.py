@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from media.bundle import Bundle, BundleMember, BundleVerdict
-from media.faces.judging import FaceVerdict
+from bundle import Bundle, BundleMember, BundleVerdict
+from bundle.faces.analysis import FaceVerdict
 from serving.documents import ModelMetadata, TensorMetadata
 from serving.errors import RequestError
 

@@ -12,6 +12,8 @@ from bench.seaweed import SeaweedServer
 from pipelines.images import reference
 from tests.clips import malformed
 
+pytest_plugins = ["tests.tiny_dataset"]
+
 
 def absent(reason: str) -> NoReturn:
     """Skip a test whose surroundings are not there; fail it where CI=true promises them."""

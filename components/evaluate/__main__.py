@@ -7,9 +7,9 @@ from pathlib import Path
 
 from components.evaluate.evaluate import evaluate
 from components.evaluate.recipe import EvaluateRecipe
-from media import cli
-from media.errors import SettingsError
-from media.settings import load
+from core import cli
+from core.errors import SettingsError
+from core.settings import load
 
 
 def _step(argv: Sequence[str] | None) -> None:

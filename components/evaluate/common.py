@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.evaluate.recipe import EvaluateRecipe
-from components.judging.guard import SplitLeakError
-from media.errors import BadInputError
-from media.index import SampleIndex
+from core.errors import BadInputError
+from data.index import SampleIndex
+from judging.guard import SplitLeakError
 
 METRICS_FILE = "metrics.json"
 

@@ -29,7 +29,7 @@ def evaluate(
     from components.evaluate.evaluate import evaluate as run
     from components.evaluate.groups import by_generation
     from components.evaluate.recipe import EvaluateRecipe
-    from media.settings import parse
+    from core.settings import parse
 
     found = by_generation([Path(m.path) for some in (models, models_2, models_3, models_4) for m in some or []])
     datasets = [Path(one.path) for one in (dataset, dataset_2, dataset_3, dataset_4) if one]

@@ -7,8 +7,8 @@ from components.evaluate.common import EvaluationSummary, Request
 from components.evaluate.faces import evaluate_faces
 from components.evaluate.recipe import EvaluateRecipe
 from components.evaluate.regions import evaluate_regions
-from components.judging.members import describe_model
-from media.errors import SettingsError
+from core.errors import SettingsError
+from judging.members import describe_model
 
 
 def evaluate(

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.faces.scores import Scores
 from components.evaluate.face_groups import ChosenGroup, Part
-from components.judging.bootstrap import Bootstrap, Weights, intervals
-from components.judging.detection import Ranking, detection_metrics
-from components.judging.media import MediaLogits
-from media.faces.scores import Scores
+from judging.bootstrap import Bootstrap, Weights, intervals
+from judging.detection import Ranking, detection_metrics
+from judging.media import MediaLogits
 
 
 def dataset_figures(media: MediaLogits, part: Part, bootstrap: Bootstrap) -> dict[str, Any]:

@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.evaluate.face_groups import Part
-from components.judging.media import MediaLogits, MediumLogits, TrackLogits, frame_probabilities
-from components.judging.overlays import encode_jpeg, side_by_side
-from components.judging.report import Figure
-from media.datasets import load_sample
-from media.errors import BadInputError
-from media.index import SampleIndex
-from media.shards import ShardReader
+from core.errors import BadInputError
+from data.datasets import load_sample
+from data.index import SampleIndex
+from data.shards import ShardReader
+from judging.media import MediaLogits, MediumLogits, TrackLogits, frame_probabilities
+from judging.overlays import encode_jpeg, side_by_side
+from judging.report import Figure
 
 FACES = 4  # of a strip
 SIDE = 112  # px of one

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from components.evaluate.groups import Group, load_groups
 from components.evaluate.recipe import EvaluateRecipe
-from components.judging.faces import FaceMember
-from components.judging.media import Calibration, MediaLogits
-from components.judging.media_calibration import calibrate_media, choose_media_threshold
-from components.judging.members import load_face_member
-from components.judging.operating_point import Choice
-from components.judging.predict import ENSEMBLE
-from media.index import SampleIndex
+from data.index import SampleIndex
+from judging.faces import FaceMember
+from judging.media import Calibration, MediaLogits
+from judging.media_calibration import calibrate_media, choose_media_threshold
+from judging.members import load_face_member
+from judging.operating_point import Choice
+from judging.predict import ENSEMBLE
 from models.checkpoint import LoadedNetwork
 
 

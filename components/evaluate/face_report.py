@@ -7,10 +7,10 @@ from typing import Any
 from components.evaluate.face_gallery import FaceGallery
 from components.evaluate.face_groups import ChosenGroup
 from components.evaluate.report import shown
-from components.judging.heatmaps import HeatmapJudgement
-from components.judging.media import MediaLogits
-from components.judging.plots import robustness_plot, roc_plot, score_reliability_plot
-from components.judging.report import Cell, Figure, Row, Section, Table, render_report
+from judging.heatmaps import HeatmapJudgement
+from judging.media import MediaLogits
+from judging.plots import robustness_plot, roc_plot, score_reliability_plot
+from judging.report import Cell, Figure, Row, Section, Table, render_report
 
 Metrics = Mapping[str, Any]
 

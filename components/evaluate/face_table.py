@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.evaluate.face_groups import ChosenGroup
-from components.judging.media import MediaLogits
-from media.files import atomic_write
+from core.files import atomic_write
+from judging.media import MediaLogits
 
 COPIED = ("dataset", "media_id", "group_id", "method", "compression")
 SCHEMA = pa.schema(

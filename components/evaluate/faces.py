@@ -16,16 +16,16 @@ from components.evaluate.face_groups import ChosenGroup, FaceGroups
 from components.evaluate.face_report import write_face_report
 from components.evaluate.face_table import write_media_table
 from components.evaluate.recipe import EvaluateRecipe
-from components.judging.collect import Rejections
-from components.judging.faces import judge_media
-from components.judging.heatmaps import HeatmapJudgement, judge_heatmaps
-from components.judging.media import MediaLogits, collect_media
-from components.judging.predict import ENSEMBLE
+from core.errors import BadInputError, SettingsError
+from core.files import write_text
+from data.index import REJECTED_FILE, REPORT_FILE, SampleIndex, read_index
+from data.shards import ShardReader
+from judging.collect import Rejections
+from judging.faces import judge_media
+from judging.heatmaps import HeatmapJudgement, judge_heatmaps
+from judging.media import MediaLogits, collect_media
+from judging.predict import ENSEMBLE
 from media.degrade import degradation
-from media.errors import BadInputError, SettingsError
-from media.files import write_text
-from media.index import REJECTED_FILE, REPORT_FILE, SampleIndex, read_index
-from media.shards import ShardReader
 
 TABLE_FILE = "per_medium.parquet"
 SUMMARY = ("auc", "ap", "eer", "balanced_accuracy", "authentic_fpr", "recall_forged", "ece")

@@ -6,12 +6,12 @@ from typing import Any
 
 from components.evaluate.groups import Group
 from components.evaluate.recipe import EvaluateRecipe
-from components.judging.bootstrap import Bootstrap
-from components.judging.comparison import RecallKind, fpr_at_equal_recall, paired_differences
-from components.judging.metrics import image_metrics, point_metrics, segmentation_metrics
-from components.judging.operating_point import Choice
-from components.judging.predict import Member
-from components.judging.statistics import PixelStatistics
+from judging.bootstrap import Bootstrap
+from judging.comparison import RecallKind, fpr_at_equal_recall, paired_differences
+from judging.metrics import image_metrics, point_metrics, segmentation_metrics
+from judging.operating_point import Choice
+from judging.predict import Member
+from judging.statistics import PixelStatistics
 
 KINDS: tuple[RecallKind, ...] = ("image", "pixel")
 

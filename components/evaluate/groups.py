@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from components.evaluate.recipe import EvaluateRecipe, MemberSettings
-from components.judging.faces import FaceMember
-from components.judging.members import describe_model
-from components.judging.predict import ENSEMBLE, Member
-from media.errors import SettingsError
+from core.errors import SettingsError
+from judging.faces import FaceMember
+from judging.members import describe_model
+from judging.predict import ENSEMBLE, Member
 
 M = TypeVar("M", Member, FaceMember)
 

@@ -6,18 +6,18 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.regions.verdict import judge
 from components.evaluate.groups import Group, ensembles
 from components.evaluate.recipe import EvaluateRecipe
-from components.judging.collect import Rejections, TopPictures, collect_statistics, judge_with
-from components.judging.operating_point import Choice, choose_operating_point
-from components.judging.overlays import encode_jpeg, heat_overlay, side_by_side, truth_overlay
-from components.judging.predict import Judged, Member
-from components.judging.report import Figure
-from components.judging.statistics import PixelStatistics, f1_score
+from data.index import SampleIndex
+from data.shards import ShardReader
+from judging.collect import Rejections, TopPictures, collect_statistics, judge_with
+from judging.operating_point import Choice, choose_operating_point
+from judging.overlays import encode_jpeg, heat_overlay, side_by_side, truth_overlay
+from judging.predict import Judged, Member
+from judging.report import Figure
+from judging.statistics import PixelStatistics, f1_score
 from media.degrade import degradation
-from media.index import SampleIndex
-from media.shards import ShardReader
-from media.verdict import judge
 
 SIDE = 260  # px, longest side of one picture in the gallery
 

@@ -2,13 +2,13 @@
 
 from pydantic import Field, field_validator
 
-from components.judging.bootstrap import Bootstrap
-from components.judging.media_calibration import ThresholdRule
-from components.judging.settings import JudgingSettings
-from components.judging.statistics import MIN_AREAS
+from core.errors import SettingsError
+from core.settings import Settings
+from judging.bootstrap import Bootstrap
+from judging.media_calibration import ThresholdRule
+from judging.settings import JudgingSettings
+from judging.statistics import MIN_AREAS
 from media.degrade import DEGRADATIONS, degradation
-from media.errors import SettingsError
-from media.settings import Settings
 
 
 class MemberSettings(Settings):

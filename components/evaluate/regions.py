@@ -10,13 +10,13 @@ from components.evaluate.groups import Group, load_groups
 from components.evaluate.passes import Passes, Statistics
 from components.evaluate.report import write_report
 from components.evaluate.table import Judgement, write_table
-from components.judging.members import load_member
-from components.judging.operating_point import Choice
-from components.judging.predict import ENSEMBLE, Member
-from media.errors import SettingsError
-from media.files import write_text
-from media.index import REJECTED_FILE, REPORT_FILE, read_index
-from media.shards import ShardReader
+from core.errors import SettingsError
+from core.files import write_text
+from data.index import REJECTED_FILE, REPORT_FILE, read_index
+from data.shards import ShardReader
+from judging.members import load_member
+from judging.operating_point import Choice
+from judging.predict import ENSEMBLE, Member
 
 TABLE_FILE = "per_image.parquet"
 SUMMARY = ("f1", "iou", "oracle_f1", "authentic_fpr", "authentic_fp_fraction", "forged_recall")

@@ -6,11 +6,11 @@ from typing import Any
 
 from components.evaluate.groups import Group
 from components.evaluate.passes import Gallery
-from components.judging.operating_point import Choice
-from components.judging.plots import precision_recall_plot, reliability_plot, robustness_plot, roc_plot, threshold_plot
-from components.judging.predict import Member
-from components.judging.report import Cell, Figure, Row, Section, Table, render_report
-from components.judging.statistics import PixelStatistics
+from judging.operating_point import Choice
+from judging.plots import precision_recall_plot, reliability_plot, robustness_plot, roc_plot, threshold_plot
+from judging.predict import Member
+from judging.report import Cell, Figure, Row, Section, Table, render_report
+from judging.statistics import PixelStatistics
 
 Metrics = Mapping[str, Any]
 

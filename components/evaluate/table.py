@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.judging.statistics import PixelStatistics
-from media.files import atomic_write
-from media.verdict import OperatingPoint
+from bundle.regions.verdict import OperatingPoint
+from core.files import atomic_write
+from judging.statistics import PixelStatistics
 
 SCHEMA = pa.schema(
     [

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.export.export import export
 from components.export.recipe import ExportRecipe
-from media.cli import run
-from media.settings import load
+from core.cli import run
+from core.settings import load
 
 
 def step(argv: Sequence[str] | None) -> None:

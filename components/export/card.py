@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bundle import CARD_FILE, Bundle, BundleMember
+from bundle.document import RelativePath, Task
 from components.export.parity import Parity
 from components.export.recipe import ExportRecipe
-from components.judging.evaluation import Evaluation
-from components.judging.operating_point import Choice
-from media.bundle import CARD_FILE, Bundle, BundleMember
-from media.bundle.document import RelativePath, Task
-from media.index import SampleIndex
+from data.index import SampleIndex
+from judging.evaluation import Evaluation
+from judging.operating_point import Choice
 
 SPLIT_NAMES = ("train", "val", "test")
 DESCRIPTIONS: dict[Task, str] = {
@@ -199,7 +199,7 @@ def _files(bundle: Bundle) -> str:
     what = "medium" if bundle.task == "classification" else "picture"
     return (
         f"## Files\n\nWritten from commit `{bundle.git_sha}` with {made}. Check them all with "
-        f"`python -m media.bundle verify <folder>`; try one {what} with `python -m media.bundle judge <folder> "
+        f"`python -m bundle verify <folder>`; try one {what} with `python -m bundle judge <folder> "
         f"<{what}>`.\n\n"
         + _table(("file", "sha256", "bytes"), sorted(paths))
         + "\n\n"

@@ -22,7 +22,7 @@ def export(
 
     from components.export.export import export as run
     from components.export.recipe import ExportRecipe
-    from media.settings import parse
+    from core.settings import parse
 
     summary = run(
         Path(dataset.path),

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import torch
 
+from bundle import BUNDLE_FILE, CARD_FILE, Bundle, BundleFile, BundleMember, VerifiedBundle, read_bundle
 from components.export.card import CardFacts, render_card
 from components.export.faces import FacesExport
 from components.export.fitting import Fitted
@@ -20,18 +21,17 @@ from components.export.parity import Parity, require_parity
 from components.export.recipe import ExportRecipe, ParitySettings
 from components.export.regions import RegionsExport
 from components.export.task import Job, TaskExport, describe_file
-from components.judging.evaluation import read_evaluation
-from components.judging.members import load_model
-from components.judging.operating_point import Choice
-from components.judging.predict import ENSEMBLE
-from components.revision import git_sha
-from media.bundle import BUNDLE_FILE, CARD_FILE, Bundle, BundleFile, BundleMember, VerifiedBundle, read_bundle
-from media.errors import BadInputError, SettingsError, StorageError
-from media.files import write_bytes
-from media.index import SampleIndex, read_index
-from media.shards import ShardReader
+from core.errors import BadInputError, SettingsError, StorageError
+from core.files import write_bytes
+from core.revision import git_sha
+from core.storage import open_store
+from data.index import SampleIndex, read_index
+from data.shards import ShardReader
+from judging.evaluation import read_evaluation
+from judging.members import load_model
+from judging.operating_point import Choice
+from judging.predict import ENSEMBLE
 from media.spec import require_same_extraction
-from media.storage import open_store
 from models.checkpoint import LoadedNetwork
 from models.family import Task
 

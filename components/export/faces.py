@@ -10,19 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bundle import FaceRun, Format, VerifiedBundle, clip_path, member_path, open_faces
+from bundle.faces.analysis import clip_inputs
 from components.export.fitting import Fitted, fit_faces
 from components.export.formats import Exported, example_clips, example_pixels, write_onnx, write_torchscript
 from components.export.parity import HEATMAP, Parity, Say, compare, threshold_logit
 from components.export.task import Job, describe_file
-from components.judging.faces import FaceMember
-from media.bundle import FaceRun, Format, VerifiedBundle, clip_path, member_path, open_faces
-from media.datasets import load_sample
-from media.faces.judging import clip_inputs
-from media.index import SampleIndex
+from data.datasets import load_sample
+from data.index import SampleIndex
+from data.shards import ShardReader
+from data.tracks import find_tracks
+from judging.faces import FaceMember
 from media.inputs import face_view
-from media.shards import ShardReader
 from media.spec import InputSpec
-from media.tracks import find_tracks
 from models.checkpoint import LoadedNetwork
 from models.family import FaceParts
 from models.inputs import Normalize

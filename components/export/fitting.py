@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from components.export.recipe import ExportRecipe
-from components.judging.calibration import DECIMALS, EnsembleWeights, PixelSampler, fit_temperature, fit_weights
-from components.judging.collect import collect_statistics
-from components.judging.faces import FaceMember, judge_media
-from components.judging.media import collect_media
-from components.judging.media_calibration import calibrate_media, choose_media_threshold
-from components.judging.operating_point import Choice, choose_operating_point
-from components.judging.predict import ENSEMBLE, Judged, Member, judge_index
-from media.index import SampleIndex
-from media.shards import ShardReader
+from data.index import SampleIndex
+from data.shards import ShardReader
+from judging.calibration import DECIMALS, EnsembleWeights, PixelSampler, fit_temperature, fit_weights
+from judging.collect import collect_statistics
+from judging.faces import FaceMember, judge_media
+from judging.media import collect_media
+from judging.media_calibration import calibrate_media, choose_media_threshold
+from judging.operating_point import Choice, choose_operating_point
+from judging.predict import ENSEMBLE, Judged, Member, judge_index
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from media.bundle.runtimes import METADATA_KEY
-from media.errors import VeriframeError
-from media.files import write_bytes
+from bundle.runtimes import METADATA_KEY
+from core.errors import VeriframeError
+from core.files import write_bytes
 
 EXAMPLE_BATCH = 2  # torch.export takes a batch of 1 for a constant
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle import Format
 from components.export.recipe import ParitySettings
-from media.bundle import Format
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 
 HEATMAP = "heatmap"
 

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from components.judging.media_calibration import ThresholdRule
-from components.judging.settings import JudgingSettings
-from components.judging.statistics import MIN_AREAS
-from media.bundle import Format
-from media.bundle.document import Name
-from media.settings import Settings
+from bundle import Format
+from bundle.document import Name
+from core.settings import Settings
+from judging.media_calibration import ThresholdRule
+from judging.settings import JudgingSettings
+from judging.statistics import MIN_AREAS
 
 
 class ParitySettings(Settings):

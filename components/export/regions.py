@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bundle import Format, Run, VerifiedBundle, member_path, open_runtime
+from bundle.regions.analysis import stack_tiles, tile_views
 from components.export.fitting import Fitted, fit
 from components.export.formats import Exported, example_pixels, write_onnx, write_torchscript
 from components.export.parity import Parity, Say, compare, threshold_logit
 from components.export.task import Job, describe_file
-from components.judging.predict import Member
-from media.bundle import Format, Run, VerifiedBundle, member_path, open_runtime
-from media.bundle.judging import stack_tiles, tile_views
-from media.datasets import load_sample
-from media.index import SampleIndex
-from media.shards import ShardReader
+from data.datasets import load_sample
+from data.index import SampleIndex
+from data.shards import ShardReader
+from judging.predict import Member
 from media.spec import InputSpec
 from models.inputs import Normalize
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bundle import BundleFile, VerifiedBundle
+from bundle.runtimes import member_metadata
 from components.export.fitting import Fitted
 from components.export.parity import Parity
 from components.export.recipe import ExportRecipe
-from media.bundle import BundleFile, VerifiedBundle
-from media.bundle.runtimes import member_metadata
-from media.index import SampleIndex
-from media.shards import ShardReader
+from data.index import SampleIndex
+from data.shards import ShardReader
 from models.checkpoint import LoadedNetwork
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from media.cli import run
-from media.settings import load
+from core.cli import run
+from core.settings import load
 
 
 def _step(argv: Sequence[str] | None) -> None:

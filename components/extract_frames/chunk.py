@@ -18,13 +18,13 @@ from components.extract_frames.clips import read_clip
 from components.extract_frames.fetching import Fetcher
 from components.extract_frames.sample import EntrySettings, Sample
 from components.extract_frames.stills import read_still
-from media.errors import BadInputError
-from media.files import write_text
-from media.layouts.base import Entry, Rejection
+from core.errors import BadInputError
+from core.files import write_text
+from core.storage import Store, open_store
+from data.layouts.base import Entry, Rejection
+from data.samples import sample_id
+from data.shards import FragmentWriter
 from media.pictures import encode_png
-from media.samples import sample_id
-from media.shards import FragmentWriter
-from media.storage import Store, open_store
 
 PREVIEWS = 4  # of each class in each chunk; the report chooses from them
 PREVIEW_SIDE = 160  # px

@@ -7,14 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.extract_frames.sample import EntrySettings, Sample, encode
-from media.errors import BadInputError, StorageError
+from core.errors import BadInputError, StorageError
+from core.files import sha256_file
+from core.settings import parse
+from core.storage import NotFoundError, Store
+from core.storage.local import FileStore
+from data.layouts.base import Blob, Entry
 from media.faces import FaceDetector, faces_of_video
-from media.files import sha256_file
-from media.layouts.base import Blob, Entry
-from media.settings import parse
 from media.spec import DetectorSpec, ExtractionSpec
-from media.storage import NotFoundError, Store
-from media.storage.local import FileStore
 from media.video import VideoLimits
 
 

@@ -33,7 +33,7 @@ def extract_frames(
 
     from components.extract_frames.extract import extract_frames as run
     from components.extract_frames.recipe import ExtractRecipe
-    from media.settings import parse
+    from core.settings import parse
 
     settings, share = parse(ExtractRecipe, recipe, "recipe"), (part, parts) if parts else None
     summary = run(source, Path(dataset.path), shards, settings, workers=workers or None, chunks=chunks, part=share)

@@ -17,12 +17,12 @@ from components.extract_frames.receipt import FILE as RECEIPT_FILE
 from components.extract_frames.receipt import finished, inputs_sha256, remember
 from components.extract_frames.recipe import ExtractRecipe
 from components.extract_frames.report import write_report
-from media.errors import BadInputError, SettingsError
-from media.files import atomic_write, sha256_file, write_text
-from media.index import INDEX_FILE, REJECTED_FILE, REPORT_FILE, SPEC_FILE
-from media.official_splits import OfficialSplits
-from media.progress import counter
-from media.storage import Store, open_store
+from core.errors import BadInputError, SettingsError
+from core.files import atomic_write, sha256_file, write_text
+from core.progress import counter
+from core.storage import Store, open_store
+from data.index import INDEX_FILE, REJECTED_FILE, REPORT_FILE, SPEC_FILE
+from data.official_splits import OfficialSplits
 
 WORK_FOLDER = ".work"
 _LOCK_FILE = "lock"

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
-from media.errors import BadInputError, StorageError
-from media.layouts.base import Blob
-from media.storage import NotFoundError, Store
+from core.errors import BadInputError, StorageError
+from core.storage import NotFoundError, Store
+from data.layouts.base import Blob
 
 _AT_ONCE = 8  # requests; a chunk's files together are small enough to be held
 

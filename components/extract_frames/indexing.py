@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from components.extract_frames.chunk import rows_path
 from components.extract_frames.plan import Plan
 from components.extract_frames.recipe import ExtractRecipe
-from media.files import atomic_write
-from media.grouping import Hashes, group
-from media.index import SPLITS, schema_for
-from media.layouts import Rejection
-from media.layouts.base import stem
-from media.official_splits import OfficialSplits
-from media.splits import assign_beside_official, assign_by_fractions, require_classes, require_no_overlap
+from core.files import atomic_write
+from data.grouping import Hashes, group
+from data.index import SPLITS, schema_for
+from data.layouts import Rejection
+from data.layouts.base import stem
+from data.official_splits import OfficialSplits
+from data.splits import assign_beside_official, assign_by_fractions, require_classes, require_no_overlap
 
 ROW_GROUP = 4096
 PREVIEWS = 48

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components.extract_frames.chunk import fragment_path
-from media.files import write_text
-from media.shards import AssembledFragment, assemble
-from media.storage import Store
+from core.files import write_text
+from core.storage import Store
+from data.shards import AssembledFragment, assemble
 
 _EMPTY = 2 * tarfile.BLOCKSIZE  # bytes of the end of an archive, which is all of one without entries
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from components.extract_frames.chunk import Job
 from components.extract_frames.recipe import ExtractRecipe
 from components.extract_frames.sample import EntrySettings
-from media.disktable import DiskTable
-from media.errors import BadInputError
-from media.layouts import Entry, Rejection, read_layout, require_layout
-from media.storage import Store
+from core.disktable import DiskTable
+from core.errors import BadInputError
+from core.storage import Store
+from data.layouts import Entry, Rejection, read_layout, require_layout
 
 # Small enough to share among processes and to lose little in a kill, large enough to make files and messages cheap.
 CHUNK_ENTRIES = 64

@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
 
 from components.extract_frames.chunk import Job
-from media.errors import VeriframeError
-from media.progress import Counter as Progress
+from core.errors import VeriframeError
+from core.progress import Counter as Progress
 
 # Chunks in work or done that wait for an earlier one, per worker; bounds the disk they take.
 _AHEAD = 4

@@ -9,9 +9,9 @@ from typing import Any
 
 from components.extract_frames.plan import Plan
 from components.extract_frames.recipe import ExtractRecipe
-from media.files import sha256_file, write_text
-from media.index import INDEX_FILE, REJECTED_FILE, REPORT_FILE, SPEC_FILE
-from media.storage import Store
+from core.files import sha256_file, write_text
+from core.storage import Store
+from data.index import INDEX_FILE, REJECTED_FILE, REPORT_FILE, SPEC_FILE
 
 FILE = "finished.json"
 _OUTPUTS = (INDEX_FILE, SPEC_FILE, REJECTED_FILE, REPORT_FILE)

@@ -4,13 +4,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from media.errors import SettingsError
-from media.layouts import LAYOUTS, LayoutOptions, check_options, require_layout
+from core.errors import SettingsError
+from core.settings import Settings
+from data.layouts import LAYOUTS, LayoutOptions, check_options, require_layout
+from data.shards import TARGET_BYTES
+from data.splits import SplitSettings
 from media.pictures import MAX_PIXELS, PILLOW_LIMIT
-from media.settings import Settings
-from media.shards import TARGET_BYTES
 from media.spec import PreprocessingSpec
-from media.splits import SplitSettings
 from media.video import VideoLimits
 
 

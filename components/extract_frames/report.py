@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.extract_frames.indexing import Counts
 from components.extract_frames.recipe import ExtractRecipe
-from components.judging.report import Cell, Figure, Section, Table, Value, render_report
-from media.index import SPLITS
+from data.index import SPLITS
+from judging.report import Cell, Figure, Section, Table, Value, render_report
 
 
 def write_report(path: Path, recipe: ExtractRecipe, counts: Counts, reasons: Mapping[str, int]) -> None:

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from components.extract_frames.fetching import Fetcher
 from components.extract_frames.sample import EntrySettings, Sample, encode
-from media.errors import BadInputError
-from media.grouping import fingerprint
-from media.layouts.base import Blob, Entry
+from core.errors import BadInputError
+from data.grouping import fingerprint
+from data.layouts.base import Blob, Entry
 from media.pictures import Picture, decode_mask, read_picture
 
 

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 import cv2
 
 from components.extract_frames.chunk import Job, do_chunk
-from media.errors import VeriframeError
-from media.storage import open_store
+from core.errors import VeriframeError
+from core.storage import open_store
 
 
 def main(descriptor: int) -> None:

@@ -19,7 +19,7 @@ def publish(
 
     from components.publish.publish import publish as run
     from components.publish.recipe import PublishRecipe
-    from media.settings import parse
+    from core.settings import parse
 
     settings = parse(PublishRecipe, recipe, "recipe")
     decided = run(Path(bundle.path), Path(evaluation.path), store, Path(decision.path), settings)

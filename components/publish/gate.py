@@ -2,9 +2,9 @@
 
 from typing import Literal
 
+from bundle import Figures, Pointer
 from components.publish.recipe import GateSettings
-from media.bundle import Figures, Pointer
-from media.settings import Settings
+from core.settings import Settings
 
 Name = Literal["f1", "auc", "tpr", "authentic_fpr", "robustness"]
 # What is held against the current release: a classifier's robustness too, which its AUC on clean media hides.

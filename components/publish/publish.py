@@ -5,16 +5,16 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from components.judging.evaluation import Evaluation, read_evaluation
+from bundle import BUNDLE_FILE, Bundle, Figures, Pointer, VerifiedBundle, read_bundle
+from bundle.reading import verify_file
+from bundle.releases import POINTER_FILE, pointer_in, release_uri
 from components.publish.gate import Check, judge_release
 from components.publish.recipe import PublishRecipe
-from media.bundle import BUNDLE_FILE, Bundle, Figures, Pointer, VerifiedBundle, read_bundle
-from media.bundle.reading import verify_file
-from media.bundle.releases import POINTER_FILE, pointer_in, release_uri
-from media.errors import MismatchError, StorageError, VeriframeError
-from media.files import write_text
-from media.settings import Settings
-from media.storage import PreconditionFailedError, Store, open_store
+from core.errors import MismatchError, StorageError, VeriframeError
+from core.files import write_text
+from core.settings import Settings
+from core.storage import PreconditionFailedError, Store, open_store
+from judging.evaluation import Evaluation, read_evaluation
 
 DECISION_FILE = "decision.json"
 

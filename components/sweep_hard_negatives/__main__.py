@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.sweep_hard_negatives.recipe import SweepRecipe
 from components.sweep_hard_negatives.sweep import sweep_hard_negatives
-from media import cli
-from media.settings import load
+from core import cli
+from core.settings import load
 
 
 def _step(argv: Sequence[str] | None) -> None:

@@ -21,7 +21,7 @@ def sweep_hard_negatives(
 
     from components.sweep_hard_negatives.recipe import SweepRecipe
     from components.sweep_hard_negatives.sweep import sweep_hard_negatives as run
-    from media.settings import parse
+    from core.settings import parse
 
     output = Path(hard_negatives.path)
     summary = run(Path(dataset.path), Path(model.path), output, parse(SweepRecipe, recipe, "recipe"))

@@ -2,9 +2,9 @@
 
 from pydantic import Field
 
-from components.judging.settings import JudgingSettings
-from components.judging.statistics import MIN_AREAS
-from media.settings import Settings
+from core.settings import Settings
+from judging.settings import JudgingSettings
+from judging.statistics import MIN_AREAS
 
 
 class SweepRecipe(Settings):

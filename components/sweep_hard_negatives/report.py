@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.judging.operating_point import Choice
-from components.judging.plots import area_plot, threshold_plot
-from components.judging.report import Cell, Figure, Row, Section, Table, render_report
+from judging.operating_point import Choice
+from judging.plots import area_plot, threshold_plot
+from judging.report import Cell, Figure, Row, Section, Table, render_report
 
 if TYPE_CHECKING:
     from components.sweep_hard_negatives.sweep import HardNegative, SweepSummary

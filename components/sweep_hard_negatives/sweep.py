@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.judging.collect import Rejections, TopPictures, collect_statistics, judge_with
-from components.judging.members import load_member
-from components.judging.operating_point import Choice, choose_operating_point
-from components.judging.overlays import encode_jpeg, heat_overlay
-from components.judging.predict import Judged, Member
-from components.judging.report import Figure
+from bundle.regions.verdict import OperatingPoint, judge
 from components.sweep_hard_negatives.recipe import SweepRecipe
 from components.sweep_hard_negatives.report import write_report
-from media.errors import BadInputError
-from media.files import write_text
-from media.index import REJECTED_FILE, REPORT_FILE, SampleIndex, read_index, write_index
-from media.shards import ShardReader
-from media.verdict import OperatingPoint, judge
+from core.errors import BadInputError
+from core.files import write_text
+from data.index import REJECTED_FILE, REPORT_FILE, SampleIndex, read_index, write_index
+from data.shards import ShardReader
+from judging.collect import Rejections, TopPictures, collect_statistics, judge_with
+from judging.members import load_member
+from judging.operating_point import Choice, choose_operating_point
+from judging.overlays import encode_jpeg, heat_overlay
+from judging.predict import Judged, Member
+from judging.report import Figure
 
 LIST_FILE = "hard_negatives.txt"
 RANKING_FILE = "ranking.jsonl"

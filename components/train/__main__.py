@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.train.recipe import TrainRecipe
 from components.train.step import train
-from media import cli
-from media.settings import load
+from core import cli
+from core.settings import load
 
 
 def _step(argv: Sequence[str] | None) -> None:

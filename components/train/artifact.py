@@ -9,8 +9,8 @@ from typing import Any
 from components.train.recipe import TrainRecipe
 from components.train.report import write_report
 from components.train.state import RunState
-from media.files import sha256_file, write_text
-from media.storage import open_store
+from core.files import sha256_file, write_text
+from core.storage import open_store
 from models.checkpoint import checkpoint_name
 
 MODEL_FILE = "model.json"

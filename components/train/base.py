@@ -5,8 +5,8 @@ from pathlib import Path
 from torch import nn
 
 from components.train.recipe import TrainRecipe
-from media.errors import MismatchError, SettingsError
-from media.settings import parse
+from core.errors import MismatchError, SettingsError
+from core.settings import parse
 from media.spec import PreprocessingSpec, require_same_extraction
 from models.checkpoint import checkpoint_name, find_base, load_state, read_checkpoint
 from models.family import Family

@@ -23,7 +23,7 @@ def train(
 
     from components.train.recipe import TrainRecipe
     from components.train.step import train as run
-    from media.settings import parse
+    from core.settings import parse
 
     parsed = parse(TrainRecipe, recipe, "recipe")
     summary = run(

@@ -21,7 +21,7 @@ from components.train.environment import choose_device
 from components.train.errors import ProcessesFailedError
 from components.train.recipe import TrainRecipe
 from components.train.termination import EXIT_STATUS
-from media.files import write_text
+from core.files import write_text
 
 # The others wait here while the first validates or writes, which may take long on large data.
 CONTROL_TIMEOUT = timedelta(hours=12)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from components.train.recipe import TrainRecipe
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 
 def choose_device(wanted: str, local_rank: int) -> torch.device:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 
 
 class NonFiniteLossError(VeriframeError):

@@ -3,8 +3,8 @@
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from media.errors import BadInputError
-from media.index import INDEX_FILE, SampleIndex, read_index
+from core.errors import BadInputError
+from data.index import INDEX_FILE, SampleIndex, read_index
 
 SHOWN = 10  # ids listed in an error
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from media.files import write_text
+from core.files import write_text
 
 
 class EpochLog:

@@ -23,7 +23,7 @@ from components.train.recipe import TrainRecipe
 from components.train.sampling import EpochBatches
 from components.train.state import RunState
 from components.train.termination import EXIT_STATUS, Termination
-from media.progress import counter
+from core.progress import counter
 from models import randomness
 from models.checkpoint import Checkpoint
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from components.train.recipe import EarlyStoppingSettings, MonitorSettings
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 FPR = "authentic_fpr"
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from components.train.recipe import OptimizerSettings, ScheduleSettings
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 

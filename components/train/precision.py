@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

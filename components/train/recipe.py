@@ -4,9 +4,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from media.errors import SettingsError
+from core.errors import SettingsError
+from core.settings import Settings, validate
 from media.selfblend.settings import PseudoFakeSettings
-from media.settings import Settings, validate
 from media.spec import InputSpec
 from models.family import Family
 from models.registry import get_family

@@ -5,8 +5,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from components.judging.report import Figure, Section, Table, render_report
 from components.train.recipe import TrainRecipe
+from judging.report import Figure, Section, Table, render_report
 
 Line = Mapping[str, Any]
 Curves = Mapping[str, Sequence[float]]

@@ -10,10 +10,10 @@ from torch.utils.data import Dataset
 
 from components.train.recipe import TrainRecipe
 from components.train.sampling import sample_weights
-from media.datasets import FaceDataset, PictureDataset, collate, face_collate
-from media.index import SampleIndex
-from media.shards import ShardReader
-from media.tracks import find_tracks
+from data.datasets import FaceDataset, PictureDataset, collate, face_collate
+from data.index import SampleIndex
+from data.shards import ShardReader
+from data.tracks import find_tracks
 from models.family import Family
 
 

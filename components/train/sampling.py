@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from components.train.recipe import SamplingSettings
-from media.errors import BadInputError
-from media.index import SampleIndex
-from media.tracks import Tracks
+from core.errors import BadInputError
+from data.index import SampleIndex
+from data.tracks import Tracks
 
 
 def _row_weights(train: SampleIndex, hard_negatives: frozenset[str], settings: SamplingSettings) -> NDArray[np.float64]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from components.train.recipe import HARMLESS_KEYS, differing_keys
-from media.errors import MismatchError
-from media.files import is_temporary
-from media.storage import join, open_store
-from media.storage.local import FileStore
+from core.errors import MismatchError
+from core.files import is_temporary
+from core.storage import join, open_store
+from core.storage.local import FileStore
 from models.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 
 MANIFEST = "run.json"

@@ -10,8 +10,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from components.judging.validate import validate
-from components.revision import git_sha
 from components.train.artifact import LOG_FILE, TrainSummary, read_summary, write_artifact
 from components.train.base import find_base_checkpoint, load_base
 from components.train.distributed import Processes, join, launch, must_launch
@@ -25,10 +23,12 @@ from components.train.samples import TrainingSamples, training_samples
 from components.train.sampling import EpochBatches, steps_per_epoch
 from components.train.state import RUN, Manifest, RunState
 from components.train.termination import Termination, leave_to_parent
-from media.files import sha256_file
-from media.index import read_index
-from media.settings import validate as validate_settings
-from media.shards import ShardReader
+from core.files import sha256_file
+from core.revision import git_sha
+from core.settings import validate as validate_settings
+from data.index import read_index
+from data.shards import ShardReader
+from judging.validate import validate
 from media.spec import PreprocessingSpec
 from models.checkpoint import Checkpoint
 from models.inputs import Normalize

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import MismatchError, StorageError
+from core.errors import MismatchError, StorageError
 from media.spec import DetectorSpec
 
 WEIGHTS = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import BadInputError, SettingsError
+from core.errors import BadInputError, SettingsError
 from media.faces.cropping import cut
 from media.faces.detector import Face, FaceDetector
 from media.faces.tracking import Tracker, between, colours, is_cut, smoothed

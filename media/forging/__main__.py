@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from media import cli
+from core import cli
+from core.settings import load, merge, validate
 from media.forging.folder import find_photos, forge_folder
 from media.forging.settings import KINDS, ForgeRequest
-from media.settings import load, merge, validate
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import BadInputError
-from media.files import write_bytes
+from core.errors import BadInputError
+from core.files import write_bytes
 from media.forging.chance import derive_seed
 from media.forging.forge import authentic_twin, forge, require_usable
 from media.forging.settings import ForgeRequest

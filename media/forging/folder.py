@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from media.errors import BadInputError, SettingsError
-from media.files import write_text
+from core.errors import BadInputError, SettingsError
+from core.files import write_text
+from core.progress import counter
 from media.forging.chance import derive_seed
 from media.forging.cluster import AUTHENTIC, FORGED, MASKS, Line, Photo, forge_cluster
 from media.forging.settings import ForgeRequest
-from media.progress import counter
 
 PROVENANCE = "provenance.jsonl"
 REJECTED = "rejected.jsonl"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.forging.blending import visible_difference
 from media.forging.chance import derive_seed, happens, weighted
 from media.forging.edits import EDITORS, Edit, Source, draw_plan

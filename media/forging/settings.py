@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from media.settings import Settings
+from core.settings import Settings
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:

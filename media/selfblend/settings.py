@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from media.settings import Settings
+from core.settings import Settings
 
 
 class PseudoFakeSettings(Settings):

@@ -18,7 +18,7 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.video.facts import Sound, VideoFacts, VideoLimits
 from media.video.pixels import rotation_of
 from media.video.wholeness import missing_bytes

@@ -8,7 +8,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 
 
 def rotation_of(frame: VideoFrame) -> int:

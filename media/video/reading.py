@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.spec import ClipFrames, EvenFrames
 from media.video.choosing import choose_frames
 from media.video.container import Source, describe, open_video, require_pixels

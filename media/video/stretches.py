@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 from media.video.timeline import Packets
 
 # A gap in the file that is worth a seek; nearer packets are sooner read and thrown away.

@@ -7,7 +7,7 @@ import av.error
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.video.container import require_frames, require_seconds
 from media.video.facts import VideoLimits
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from media.errors import SettingsError, unknown_name
+from core.errors import SettingsError, unknown_name
 from models.forgery.settings import ForgerySettings
 from models.weights import download, fit_weights, read_weights
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from media.settings import Settings
+from core.settings import Settings
 
 
 class ForgerySettings(Settings):

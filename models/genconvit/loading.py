@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from media.errors import MismatchError
+from core.errors import MismatchError
 from models.backbone import PooledBackbone, recognise
 from models.family import Family
 from models.genconvit.settings import GenConViTSettings

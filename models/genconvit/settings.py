@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from media.settings import Settings
+from core.settings import Settings
 
 
 class GenConViTSettings(Settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from models.family import FaceParts, Family
 from models.spotter.settings import SpotterLossSettings, SpotterSettings
 

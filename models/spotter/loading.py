@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from media.errors import MismatchError, StorageError, VeriframeError
+from core.errors import MismatchError, StorageError, VeriframeError
 from models.backbone import PyramidBackbone, recognise
 from models.family import Family
 from models.loading import Found, load_found, read_state

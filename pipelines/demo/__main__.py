@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.judging.overlays import encode_jpeg
-from components.judging.report import Figure, Row, Section, Table, render_report
-from media.bundle import VerifiedBundle, fetch_release, read_pointer
-from media.cli import run as run_command_line
-from media.errors import MismatchError, VeriframeError
-from media.files import write_text
+from bundle import VerifiedBundle, fetch_release, read_pointer
+from core.cli import run as run_command_line
+from core.errors import MismatchError, VeriframeError
+from core.files import write_text
+from judging.overlays import encode_jpeg
+from judging.report import Figure, Row, Section, Table, render_report
 from media.forging.folder import forge_folder
 from media.forging.settings import EdgeSettings, ForgeRequest, ForgeSettings, ProcessingSettings
 from pipelines.demo.photographs import copy_photographs

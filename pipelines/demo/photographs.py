@@ -4,7 +4,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from media.errors import StorageError
+from core.errors import StorageError
 
 # Public domain or CC0, says data/README.txt of scikit-image.
 NAMES = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from media.errors import StorageError
+from core.errors import StorageError
 from media.pictures import decode_mask_png
 from pipelines.demo.verdicts import UnseenPicture, intersection_over_union
 from serving.process import ServerProcess

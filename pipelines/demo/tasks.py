@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from media.errors import VeriframeError
+from core.errors import VeriframeError
 
 # What KFP's local runner logs; the task's name may be wrapped in colour codes.
 STARTED = re.compile(r"Executing task \S*?'([a-z0-9-]+)'")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.judging.overlays import heat_overlay, side_by_side, truth_overlay
-from media.bundle import VerifiedBundle, judge_picture, open_runtime
-from media.datasets import load_sample
-from media.errors import BadInputError
-from media.index import read_index
-from media.shards import ShardReader
+from bundle import VerifiedBundle, judge_picture, open_runtime
+from core.errors import BadInputError
+from data.datasets import load_sample
+from data.index import read_index
+from data.shards import ShardReader
+from judging.overlays import heat_overlay, side_by_side, truth_overlay
 
 SIDE = 480  # longest side of a picture in the report, px
 

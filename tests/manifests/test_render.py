@@ -7,8 +7,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from core.errors import SettingsError
 from manifests import __main__ as command
-from media.errors import SettingsError
 
 BUNDLE = "s3://bucket/releases/forgery/2.0.0"
 DIGEST = "sha256:" + "a1" * 32

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from skimage import data
 
+from core.errors import SettingsError
 from media.degrade import DEGRADATIONS, degradation
-from media.errors import SettingsError
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from skimage import data
 
+from core.errors import BadInputError
 from media.ela import error_level, recompress
-from media.errors import BadInputError
 from media.inputs import network_planes
 from media.spec import ElaSpec, InputSpec
 

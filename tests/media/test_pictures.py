@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.pictures import (
     decode_mask,
     decode_mask_png,

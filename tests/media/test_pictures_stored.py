@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 from skimage import data
 
+from core.errors import BadInputError
 from media import pictures
-from media.errors import BadInputError
 from media.pictures import decode_picture, decode_stored
 
 

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.pictures import read_picture
 from media.soundness import require_sound_jpeg
 

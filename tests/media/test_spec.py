@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from media.errors import MismatchError
+from core.errors import MismatchError
 from media.spec import (
     ClipFrames,
     DetectorSpec,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from media.tiles import blend, cut, pad_to, plan
 
 sides = st.integers(1, 150)

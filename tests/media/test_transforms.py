@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from media.transforms import POLICIES, GaussNoise, ImageCompression, RandomRotate90, compose, policy
 
 SIZE = 96

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from media.transforms import POLICIES, FrameNoise, ShiftedCompression, VideoCompression, compose, policy
 
 FACES = ("faces", "faces_light")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from media.errors import BadInputError, MismatchError, StorageError
+from core.errors import BadInputError, MismatchError, StorageError
 from media.spec import InputSpec, PreprocessingSpec
 from models.checkpoint import (
     CHECKPOINT_KEYS,

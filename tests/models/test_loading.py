@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from media.errors import BadInputError, MismatchError, StorageError
+from core.errors import BadInputError, MismatchError, StorageError
 from media.spec import ExtractionSpec, FaceSpec, InputSpec, PreprocessingSpec
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.genconvit import load_genconvit_from_checkpoint

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from media.errors import SettingsError
-from media.settings import validate
+from core.errors import SettingsError
+from core.settings import validate
 from models.family import Family
 from models.registry import family_names, get_family
 
@@ -25,7 +25,7 @@ def test_an_unknown_family_is_answered_with_the_closest() -> None:
 
 def test_a_name_cannot_reach_outside_the_package() -> None:
     with pytest.raises(SettingsError):
-        get_family("..media.errors")
+        get_family("..core.errors")
 
 
 def test_reading_a_familys_settings_does_not_load_torch() -> None:

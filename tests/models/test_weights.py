@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from media.errors import BadInputError, MismatchError, SettingsError, StorageError
+from core.errors import BadInputError, MismatchError, SettingsError, StorageError
 from media.spec import IMAGENET_MEAN, IMAGENET_STD
 from models.backbone import PooledBackbone, PyramidBackbone, start
 from models.registry import get_family

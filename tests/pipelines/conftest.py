@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from skimage import data
 
+from core.storage import join, open_store
 from media.forging.folder import forge_folder
 from media.forging.settings import ForgeRequest, ForgeSettings
 from media.pictures import encode_png
-from media.storage import join, open_store
 from pipelines.demo.photographs import copy_photographs
 
 

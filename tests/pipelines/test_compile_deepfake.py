@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from pipelines import deepfake, images
 from pipelines.__main__ import main
 from pipelines.graphs import compile_pipeline, load

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from pipelines.recipe import PipelineRecipe, load_recipe, recipe_names, resolve_members, resolve_training
 
 PUBLISHED = ["highres_no_ela", "hard_negative", "high_recall", "enhanced_aug"]

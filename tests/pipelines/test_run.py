@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from media.bundle import fetch_release, judge_picture, open_runtime, read_pointer
+from bundle import fetch_release, judge_picture, open_runtime, read_pointer
+from core.storage import join, open_store
 from media.pictures import decode_picture
-from media.storage import join, open_store
 from pipelines import local
 from pipelines.__main__ import main
 from pipelines.demo.tasks import task_folders, task_seconds

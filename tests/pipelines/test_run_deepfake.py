@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from media.bundle import fetch_release, open_faces, read_pointer
-from media.faces.judging import judge_faces
+from bundle import fetch_release, open_faces, read_pointer
+from bundle.faces.analysis import judge_faces
+from core.storage import join, open_store
 from media.pictures import decode_picture
-from media.storage import join, open_store
 from pipelines import local
 from pipelines.demo.tasks import task_folders
 

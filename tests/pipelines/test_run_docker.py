@@ -9,9 +9,9 @@ import docker
 import pytest
 from kfp.local import docker_task_handler
 
+from bundle import fetch_release, read_pointer
 from components.images import EXTRACTOR, TRAINER
-from media.bundle import fetch_release, read_pointer
-from media.storage import join, open_store
+from core.storage import join, open_store
 from pipelines import containers
 from pipelines.__main__ import main
 from pipelines.demo.tasks import task_folders

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from bench.bundles import write_tiny_bundle
 from bench.face_bundles import write_tiny_face_bundle
-from media.bundle import BUNDLE_FILE, Figures, Pointer, read_bundle
-from media.storage import open_store
+from bundle import BUNDLE_FILE, Figures, Pointer, read_bundle
+from core.storage import open_store
 from serving.app import create_app
 from serving.process import ServerProcess
 from serving.service import Service

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.bundle import BundleVerdict, judge_picture, open_runtime, read_bundle
+from bundle import BundleVerdict, judge_picture, open_runtime, read_bundle
+from bundle.regions.verdict import OperatingPoint
 from media.pictures import decode_mask_png, decode_picture
-from media.verdict import OperatingPoint
 from serving.documents import Analysis
 from serving.errors import RequestError
 from serving.service import Service

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from media.bundle import open_faces, read_bundle
+from bundle import open_faces, read_bundle
+from bundle.faces.analysis import FaceVerdict, judge_faces
 from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
-from media.faces.judging import FaceVerdict, judge_faces
 from media.inputs import face_view
 from media.pictures import decode_picture
 from media.spec import ClipFrames, ExtractionSpec, FaceSpec

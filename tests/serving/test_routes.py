@@ -6,8 +6,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from media.bundle import judge_picture, open_runtime, read_bundle
-from media.bundle.judging import stack_tiles, tile_views
+from bundle import judge_picture, open_runtime, read_bundle
+from bundle.regions.analysis import stack_tiles, tile_views
 from media.pictures import decode_picture
 from serving.app import create_app
 from serving.documents import Analysis

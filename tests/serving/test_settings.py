@@ -1,6 +1,6 @@
 import pytest
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from serving.settings import PREFIX, ServerSettings, read_settings
 
 

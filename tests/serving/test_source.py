@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from media.bundle import read_bundle
-from media.errors import MismatchError, SettingsError, VeriframeError
+from bundle import read_bundle
+from core.errors import MismatchError, SettingsError, VeriframeError
 from serving.source import fetch_bundle
 
 Publish = Callable[[str, Path], None]

@@ -8,20 +8,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from bundle.regions.verdict import OperatingPoint, judge
 from components.evaluate.__main__ import main
 from components.evaluate.evaluate import evaluate
 from components.evaluate.recipe import EvaluateRecipe
-from components.judging.evaluation import read_evaluation
-from components.judging.guard import SplitLeakError
-from components.judging.members import load_member
-from components.judging.predict import judge_index
+from core.errors import BadInputError, MismatchError, SettingsError
+from core.settings import validate
+from data.index import SampleIndex, read_index, write_index
+from data.shards import ShardReader
+from judging.evaluation import read_evaluation
+from judging.guard import SplitLeakError
+from judging.members import load_member
+from judging.predict import judge_index
 from media.degrade import DEGRADATIONS, degradation
-from media.errors import BadInputError, MismatchError, SettingsError
-from media.index import SampleIndex, read_index, write_index
-from media.settings import validate
-from media.shards import ShardReader
 from media.spec import ExtractionSpec
-from media.verdict import OperatingPoint, judge
 
 BASE = {"max_authentic_fpr": 0.4, "min_areas": [0.0, 0.02], "bootstrap": {"resamples": 50}, "degradations": []}
 

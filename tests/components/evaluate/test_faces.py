@@ -14,11 +14,11 @@ from sklearn.metrics import roc_auc_score
 from components.evaluate.__main__ import main
 from components.evaluate.evaluate import evaluate
 from components.evaluate.recipe import EvaluateRecipe
-from components.judging.evaluation import read_evaluation
-from components.judging.guard import SplitLeakError
-from media.errors import BadInputError, MismatchError, SettingsError
-from media.index import INDEX_FILE, SPEC_FILE, read_index, write_index
-from media.settings import validate
+from core.errors import BadInputError, MismatchError, SettingsError
+from core.settings import validate
+from data.index import INDEX_FILE, SPEC_FILE, read_index, write_index
+from judging.evaluation import read_evaluation
+from judging.guard import SplitLeakError
 
 Make = Callable[..., Path]
 BASE = {"max_authentic_fpr": 0.4, "bootstrap": {"resamples": 30}, "degradations": [], "heatmaps": 0, "gallery": 2}

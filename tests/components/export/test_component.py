@@ -6,9 +6,9 @@ import pytest
 from kfp import dsl, local
 from kfp.dsl import Artifact, Dataset, Model, Output
 
+from bundle import fetch_release, read_bundle
 from components.export.component import export
 from components.publish.component import publish
-from media.bundle import fetch_release, read_bundle
 
 RECIPE = json.dumps({"formats": ["torchscript"]})
 

@@ -14,19 +14,19 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from bundle import BUNDLE_FILE, Format, judge_picture, open_runtime, read_bundle
 from components.export.__main__ import main
 from components.export.export import ExportSummary, export
 from components.export.parity import ParityError
 from components.export.recipe import ExportRecipe
 from components.export.regions import sample_tiles
-from components.judging.members import load_member
-from components.judging.predict import ENSEMBLE, Member, judge_index
-from media.bundle import BUNDLE_FILE, Format, judge_picture, open_runtime, read_bundle
-from media.datasets import load_sample
-from media.errors import BadInputError, MismatchError, SettingsError, StorageError
-from media.files import sha256_file
-from media.index import INDEX_FILE, SPEC_FILE, SampleIndex, read_index, schema_for
-from media.shards import ShardReader
+from core.errors import BadInputError, MismatchError, SettingsError, StorageError
+from core.files import sha256_file
+from data.datasets import load_sample
+from data.index import INDEX_FILE, SPEC_FILE, SampleIndex, read_index, schema_for
+from data.shards import ShardReader
+from judging.members import load_member
+from judging.predict import ENSEMBLE, Member, judge_index
 from media.spec import ExtractionSpec, PreprocessingSpec
 
 MakeCheckpoint = Callable[..., Path]
@@ -216,7 +216,7 @@ def test_the_card_tells_what_a_person_must_know(exported: ExportSummary, tiny_da
     assert "No evaluation was given" in card
     assert "## Limits" in card
     assert "Apache-2.0" in card
-    assert "python -m media.bundle verify" in card
+    assert "python -m bundle verify" in card
     for member in document.members:
         assert member.checkpoint_sha256 in card
         assert all(file.sha256 in card for file in member.files.values())

@@ -5,21 +5,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from bundle import Format, open_faces, read_bundle
+from bundle.faces.analysis import judge_faces
 from components.export.export import ExportSummary, export
 from components.export.faces import sample_clips
 from components.export.parity import ParityError
 from components.export.recipe import ExportRecipe
-from components.judging.faces import FaceMember, JudgedMedium, judge_media
-from components.judging.guard import SplitLeakError
-from components.judging.media import collect_media
-from components.judging.media_calibration import calibrate_media, choose_media_threshold
-from components.judging.members import load_model
-from media.bundle import Format, open_faces, read_bundle
-from media.datasets import load_sample
-from media.errors import BadInputError
-from media.faces.judging import judge_faces
-from media.index import read_index
-from media.shards import ShardReader
+from core.errors import BadInputError
+from data.datasets import load_sample
+from data.index import read_index
+from data.shards import ShardReader
+from judging.faces import FaceMember, JudgedMedium, judge_media
+from judging.guard import SplitLeakError
+from judging.media import collect_media
+from judging.media_calibration import calibrate_media, choose_media_threshold
+from judging.members import load_model
 
 Make = Callable[..., Path]
 FORMATS: list[Format] = ["torchscript", "onnx"]
@@ -148,7 +148,7 @@ def test_the_card_speaks_of_media(summary: ExportSummary) -> None:
 def test_members_of_two_tasks_make_no_bundle(
     tiny_dataset: Path, tiny_faces: Path, paths: list[Path], checkpoints: list[Path], tmp_path: Path
 ) -> None:
-    from media.errors import MismatchError
+    from core.errors import MismatchError
 
     with pytest.raises((BadInputError, MismatchError)):
         export(tiny_faces, [paths[0], checkpoints[0]], tmp_path / "bundle", ONE_FORMAT)

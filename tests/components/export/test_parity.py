@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bundle import Run
 from components.export.parity import Parity, ParityError, Say, compare, require_parity, threshold_logit
 from components.export.recipe import ParitySettings
-from media.bundle import Run
 
 SETTINGS = ParitySettings(batch_sizes=(1, 3), max_logit_difference=1e-3, max_flipped_share=0.01)
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)

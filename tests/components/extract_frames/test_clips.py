@@ -10,11 +10,11 @@ import pytest
 
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from media.errors import SettingsError
-from media.index import SampleIndex, read_index
-from media.settings import parse
-from media.shards import ShardReader
-from media.storage import open_store
+from core.errors import SettingsError
+from core.settings import parse
+from core.storage import open_store
+from data.index import SampleIndex, read_index
+from data.shards import ShardReader
 from tests.clips import portrait, write_clip, write_sound
 
 FACES = {"decoder": "pyav", "frames": {"policy": "even", "count": 4}, "faces": {"size": 64}, "store": "png"}

@@ -7,7 +7,7 @@ from kfp import compiler, dsl, local
 from components.extract_frames.component import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from components.images import EXTRACTOR
-from media.index import read_index
+from data.index import read_index
 
 
 def test_the_component_makes_a_dataset(

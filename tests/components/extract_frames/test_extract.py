@@ -15,12 +15,12 @@ from PIL import Image
 from components.extract_frames.__main__ import main
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from media.errors import BadInputError, SettingsError
-from media.index import read_index, sample_id
+from core.errors import BadInputError, SettingsError
+from core.settings import validate
+from data.index import read_index, sample_id
+from data.shards import ShardReader
+from data.splits import SplitError
 from media.pictures import decode_mask, decode_mask_png, decode_picture
-from media.settings import validate
-from media.shards import ShardReader
-from media.splits import SplitError
 
 Lay = Callable[..., Path]
 MakeRecipe = Callable[..., ExtractRecipe]

@@ -19,7 +19,7 @@ from PIL import Image
 
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from media.index import read_index
+from data.index import read_index
 
 MakeRecipe = Callable[..., ExtractRecipe]
 Rejected = Callable[[Path], dict[str, str]]

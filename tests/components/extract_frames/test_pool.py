@@ -8,7 +8,7 @@ import pytest
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.pool import WorkerError
 from components.extract_frames.recipe import ExtractRecipe
-from media.index import read_index
+from data.index import read_index
 
 Lay = Callable[..., Path]
 MakeRecipe = Callable[..., ExtractRecipe]
@@ -77,8 +77,8 @@ def test_a_mistake_in_a_worker_is_shown_with_the_entry(
     (tmp_path / "site/sitecustomize.py").write_text(
         "import sys\n"
         "if any('extract_frames.worker' in argument for argument in sys.orig_argv):\n"
-        "    import media.grouping\n"
-        "    media.grouping.fingerprint = None\n"
+        "    import data.grouping\n"
+        "    data.grouping.fingerprint = None\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     with pytest.raises(WorkerError, match=r"(?s)train_images/authentic/a000\.png.*not callable"):

@@ -15,7 +15,7 @@ import pytest
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.plan import CHUNK_ENTRIES, Plan
 from components.extract_frames.recipe import ExtractRecipe
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 Lay = Callable[..., Path]
 MakeRecipe = Callable[..., ExtractRecipe]

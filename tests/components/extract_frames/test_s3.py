@@ -8,10 +8,10 @@ import pytest
 
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from media.errors import StorageError
-from media.index import read_index
-from media.shards import ShardReader
-from media.storage import join, open_store
+from core.errors import StorageError
+from core.storage import join, open_store
+from data.index import read_index
+from data.shards import ShardReader
 
 Lay = Callable[..., Path]
 MakeRecipe = Callable[..., ExtractRecipe]

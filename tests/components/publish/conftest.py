@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.bundle import BUNDLE_FILE, FORMAT_FILES, Bundle, BundleFile, BundleMember, member_path
-from media.files import write_bytes
+from bundle import BUNDLE_FILE, FORMAT_FILES, Bundle, BundleFile, BundleMember, member_path
+from bundle.regions.verdict import OperatingPoint
+from core.files import write_bytes
 from media.spec import ExtractionSpec, InputSpec
-from media.verdict import OperatingPoint
 
 MakeBundle = Callable[..., Path]
 MakeEvaluation = Callable[..., Path]

@@ -7,8 +7,8 @@ import pytest
 from kfp import dsl, local
 from kfp.dsl import Artifact, Model
 
+from bundle import read_pointer
 from components.publish.component import publish
-from media.bundle import read_pointer
 
 Make = Callable[..., Path]
 

@@ -1,9 +1,9 @@
 import pytest
 
-from components.judging.evaluation import worst_retained
+from bundle import Figures, Pointer
 from components.publish.gate import judge_release
 from components.publish.recipe import GateSettings
-from media.bundle import Figures, Pointer
+from judging.evaluation import worst_retained
 
 GATE = GateSettings(min_f1=0.5, max_authentic_fpr=0.1, robustness_floor=0.7, margin=0.05)
 GOOD = Figures(f1=0.6, authentic_fpr=0.05, robustness=0.8)

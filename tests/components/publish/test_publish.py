@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from bench.seaweed import SeaweedServer
+from bundle import BUNDLE_FILE, Pointer, fetch_release, read_bundle, read_pointer
 from components.publish import publish as step
 from components.publish.__main__ import main
 from components.publish.publish import DECISION_FILE, RefusedError, publish
 from components.publish.recipe import GateSettings, PublishRecipe
-from media.bundle import BUNDLE_FILE, Pointer, fetch_release, read_bundle, read_pointer
-from media.errors import BadInputError, MismatchError, SettingsError, StorageError
-from media.storage import Store, open_store
-from media.storage.s3 import S3Store
+from core.errors import BadInputError, MismatchError, SettingsError, StorageError
+from core.storage import Store, open_store
+from core.storage.s3 import S3Store
 
 Make = Callable[..., Path]
 RECIPE = PublishRecipe(gate=GateSettings(min_f1=0.3, max_authentic_fpr=0.1, robustness_floor=0.5, margin=0.05))

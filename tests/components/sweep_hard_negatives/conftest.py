@@ -5,7 +5,7 @@ import pytest
 
 from components.train.recipe import TrainRecipe
 from components.train.step import train
-from media.settings import validate
+from core.settings import validate
 
 
 @pytest.fixture(scope="session")

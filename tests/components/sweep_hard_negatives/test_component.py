@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Model
 
 from components.sweep_hard_negatives.component import sweep_hard_negatives
 from components.sweep_hard_negatives.recipe import SweepRecipe
-from media.index import read_index
+from data.index import read_index
 
 
 def test_the_component_writes_an_index_a_report_and_metrics(tiny_dataset: Path, tiny_model: Path, tmp_path: Path):

@@ -4,15 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.judging.members import load_member
-from components.judging.predict import judge_index
 from components.sweep_hard_negatives.__main__ import main
 from components.sweep_hard_negatives.recipe import SweepRecipe
 from components.sweep_hard_negatives.sweep import sweep_hard_negatives
 from components.train.hard_negatives import read_hard_negatives
-from media.errors import BadInputError, MismatchError
-from media.index import read_index, write_index
-from media.shards import ShardReader
+from core.errors import BadInputError, MismatchError
+from data.index import read_index, write_index
+from data.shards import ShardReader
+from judging.members import load_member
+from judging.predict import judge_index
 from media.spec import ExtractionSpec
 
 ALL = {"mining_threshold": 0.001, "mining_min_area_fraction": 0.0}  # every authentic picture is then a hard negative

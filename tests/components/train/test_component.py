@@ -9,8 +9,8 @@ from kfp.dsl import Dataset, Model
 from components.train.component import train
 from components.train.recipe import TrainRecipe
 from components.train.step import train as train_here
-from media.files import sha256_file
-from media.settings import validate
+from core.files import sha256_file
+from core.settings import validate
 
 
 def test_the_component_fine_tunes_with_artifacts_of_the_pipeline(

@@ -20,8 +20,8 @@ from components.train.distributed import Processes, launch, must_launch
 from components.train.errors import ProcessesFailedError
 from components.train.recipe import TrainRecipe
 from components.train.sampling import draw, sample_weights
-from media.index import read_index
-from media.settings import load
+from core.settings import load
+from data.index import read_index
 from models.checkpoint import read_checkpoint
 
 PATIENCE = 240  # seconds

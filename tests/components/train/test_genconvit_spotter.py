@@ -10,7 +10,7 @@ import torch
 from bench.face_models import INPUTS, SETTINGS
 from components.train.recipe import TrainRecipe
 from components.train.step import train
-from media.settings import validate
+from core.settings import validate
 from models.checkpoint import read_checkpoint
 from models.genconvit import load_genconvit_from_checkpoint
 from models.spotter import load_spotter

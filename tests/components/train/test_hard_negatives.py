@@ -1,8 +1,8 @@
 import pytest
 
 from components.train.hard_negatives import read_hard_negatives
-from media.errors import BadInputError
-from media.index import read_index
+from core.errors import BadInputError
+from data.index import read_index
 
 
 @pytest.fixture

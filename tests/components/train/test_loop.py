@@ -16,7 +16,7 @@ from components.train.recipe import TrainRecipe
 from components.train.sampling import EpochBatches
 from components.train.state import RunState
 from components.train.termination import Termination
-from media.settings import validate
+from core.settings import validate
 from models.checkpoint import Checkpoint, read_checkpoint
 
 SAMPLES = 8

@@ -4,7 +4,7 @@ import pytest
 
 from components.train.monitor import Monitor
 from components.train.recipe import EarlyStoppingSettings, MonitorSettings
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 
 def _best(settings: MonitorSettings, epochs: list[dict[str, float]]) -> list[bool]:

@@ -6,7 +6,7 @@ from torch import nn
 
 from components.train.optimization import Schedule, build_optimizer, freeze, set_training
 from components.train.recipe import OptimizerSettings, ScheduleSettings
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 LR = 0.1
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from components.train.precision import Precision, choose_precision
-from media.errors import SettingsError
+from core.errors import SettingsError
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)

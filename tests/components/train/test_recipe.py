@@ -1,8 +1,8 @@
 import pytest
 
 from components.train.recipe import TrainRecipe, differing_keys
-from media.errors import SettingsError
-from media.settings import parse, validate
+from core.errors import SettingsError
+from core.settings import parse, validate
 
 
 def _recipe(**changes):

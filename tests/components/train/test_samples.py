@@ -2,11 +2,11 @@ import pytest
 
 from components.train.recipe import TrainRecipe
 from components.train.samples import training_samples
-from media.datasets import FaceDataset, PictureDataset, collate, face_collate
-from media.errors import SettingsError
-from media.index import read_index
-from media.settings import validate
-from media.shards import ShardReader
+from core.errors import SettingsError
+from core.settings import validate
+from data.datasets import FaceDataset, PictureDataset, collate, face_collate
+from data.index import read_index
+from data.shards import ShardReader
 from models.registry import get_family
 
 SPOTTER = {"backbone": "test_efficientnet", "weights": "random"}

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from components.train.recipe import SamplingSettings
 from components.train.sampling import EpochBatches, draw, sample_weights, steps_per_epoch
-from media.errors import BadInputError
-from media.index import SampleIndex
+from core.errors import BadInputError
+from data.index import SampleIndex
+from data.tracks import find_tracks
 from media.selfblend.settings import PseudoFakeSettings
 from media.spec import PreprocessingSpec
-from media.tracks import find_tracks
 
 
 def _index(fractions: list[float], labels: list[int]) -> SampleIndex:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from components.train.state import Manifest, RunState
-from media.errors import MismatchError
-from media.storage import open_store
+from core.errors import MismatchError
+from core.storage import open_store
 from models.checkpoint import Checkpoint
 
 

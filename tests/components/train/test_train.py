@@ -14,10 +14,10 @@ from components.train.__main__ import main
 from components.train.errors import NonFiniteLossError
 from components.train.recipe import TrainRecipe
 from components.train.step import train
-from media.errors import MismatchError, SettingsError, StorageError
-from media.files import sha256_file
-from media.index import read_index
-from media.settings import validate
+from core.errors import MismatchError, SettingsError, StorageError
+from core.files import sha256_file
+from core.settings import validate
+from data.index import read_index
 from models.checkpoint import load_network, read_checkpoint, save_checkpoint
 
 
@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_names_samples_of_the_data_set(tiny_dataset, r
 
 @pytest.mark.s3
 def test_state_and_output_may_lie_in_a_bucket(trained, tiny_dataset, recipe, tmp_path, bucket):
-    from media.storage import open_store
+    from core.storage import open_store
 
     state, upload = f"{bucket}/state", f"{bucket}/models/tiny"
     summary = train(tiny_dataset, tmp_path / "first", _recipe(recipe), state=state, upload=upload)

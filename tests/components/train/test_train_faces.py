@@ -12,11 +12,11 @@ import torch
 
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
-from components.judging.bootstrap import Bootstrap
-from components.judging.heatmaps import judge_heatmaps
 from components.train.__main__ import main
-from media.index import SPLITS, read_index
-from media.shards import ShardReader
+from data.index import SPLITS, read_index
+from data.shards import ShardReader
+from judging.bootstrap import Bootstrap
+from judging.heatmaps import judge_heatmaps
 from media.spec import ExtractionSpec, FaceSpec, PreprocessingSpec
 from models.checkpoint import load_network, read_checkpoint
 

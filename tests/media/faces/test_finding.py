@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
-from media.errors import BadInputError, MismatchError, SettingsError
+from core.errors import BadInputError, MismatchError, SettingsError
 from media.faces import Face, FaceDetector, faces_of_picture, faces_of_video
 from media.faces.cropping import cut
 from media.faces.detector import MAX_FACES, WEIGHTS

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from media.errors import BadInputError, SettingsError
+from core.errors import BadInputError, SettingsError
 from media.forging import ForgeRequest, ForgeSettings, find_photos, folder, forge_folder
 from media.forging.folder import name_photos
 from media.forging.settings import ProcessingSettings

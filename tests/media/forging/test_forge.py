@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.forging import KINDS, ForgeSettings, authentic_twin, forge
 from media.forging.blending import grown
 from media.forging.processing import apply

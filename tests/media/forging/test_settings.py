@@ -1,8 +1,8 @@
 import pytest
 
-from media.errors import SettingsError
+from core.errors import SettingsError
+from core.settings import parse, validate
 from media.forging import ForgeRequest, ForgeSettings
-from media.settings import parse, validate
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 
-from media.errors import BadInputError
+from core.errors import BadInputError
 from media.spec import ClipFrames, EvenFrames
 from media.video import VideoLimits, VideoReader, choose_frames, looks_like_video, probe, read_frames
 from media.video.container import open_video

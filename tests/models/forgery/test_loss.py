@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from media.errors import SettingsError
-from media.settings import validate
+from core.errors import SettingsError
+from core.settings import validate
 from models.forgery.loss import ForgeryLoss
 from models.forgery.settings import ForgeryLossSettings
 

@@ -8,7 +8,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from media.errors import MismatchError
+from core.errors import MismatchError
 from models.checkpoint import load_network, load_state, read_checkpoint
 from models.registry import get_family
 

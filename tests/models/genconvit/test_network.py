@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from media.spec import ElaSpec, InputSpec
 from models.genconvit.autoencoders import MAX_LOG_VARIANCE
 from models.parameters import count_parameters

@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import Tensor
 
-from media.errors import SettingsError
+from core.errors import SettingsError
 from media.spec import ElaSpec, InputSpec
 from models.parameters import count_parameters
 from models.registry import get_family

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from media.bundle import BUNDLE_FILE, seal
-from media.bundle.document import SEAL
-from media.errors import MismatchError, VeriframeError
+from bundle import BUNDLE_FILE, seal
+from bundle.document import SEAL
+from core.errors import MismatchError, VeriframeError
 from serving.process import ServerProcess
 from serving.service import Service
 

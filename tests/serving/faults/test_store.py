@@ -13,10 +13,10 @@ import pytest
 
 from bench.processes import free_ports
 from bench.seaweed import SeaweedServer
-from media.bundle import read_bundle
-from media.errors import StorageError
-from media.files import is_temporary
-from media.storage import open_store
+from bundle import read_bundle
+from core.errors import StorageError
+from core.files import is_temporary
+from core.storage import open_store
 from serving.process import ServerProcess
 from serving.service import Service
 
@@ -180,7 +180,7 @@ def test_after_the_last_try_the_reason_names_the_address(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr("media.storage.faults.RetryPolicy.delays", lambda policy: iter([0.0] * 3))
+    monkeypatch.setattr("core.storage.faults.RetryPolicy.delays", lambda policy: iter([0.0] * 3))
     with pytest.raises(StorageError, match=r"127\.0\.0\.1:9.*check AWS_ENDPOINT_URL"):
         make_service(bundle=release)
 
@@ -232,7 +232,7 @@ def test_a_connection_that_breaks_again_and_again_is_taken_up_where_it_broke(
     release: str, tiny_bundle: Path, relay: Relay, make_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
-    monkeypatch.setattr("media.storage.faults.RetryPolicy.delays", lambda policy: iter([0.0] * 9))
+    monkeypatch.setattr("core.storage.faults.RetryPolicy.delays", lambda policy: iter([0.0] * 9))
     relay.stop_after(4500, cut=True)
     service = make_service(bundle=release)
     assert relay.stopped.is_set()

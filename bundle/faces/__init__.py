@@ -1,0 +1,1 @@
+"""What a bundle whose networks classify faces needs to become a verdict."""

@@ -1,0 +1,1 @@
+"""What a bundle whose networks mark regions of a picture needs to become a verdict."""

@@ -1,0 +1,149 @@
+"""Judging one picture with a bundle, whatever runs its networks: the arithmetic that serving and the demo share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.document import Bundle, BundleMember
+from bundle.regions.verdict import OperatingPoint, Region, Verdict, judge, regions
+from bundle.runtimes import Run
+from media import inputs, tiles
+from media.spec import InputSpec
+from media.tiles import TilePlan
+
+
+@dataclass(frozen=True)
+class MemberOpinion:
+    """What one member says by itself: ``score`` 0..1, and ``forged`` at the member's own operating point."""
+
+    name: str
+    score: float
+    forged: bool
+    forged_fraction: float
+
+
+@dataclass(frozen=True)
+class BundleVerdict:
+    """The ensemble's verdict: ``probability`` float32 [H, W] 0..1, and the members' opinions beside it."""
+
+    verdict: Verdict
+    point: OperatingPoint
+    probability: NDArray[np.float32]
+    members: tuple[MemberOpinion, ...]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return what can be written as JSON: everything but the mask and the probabilities."""
+        found = regions(self.probability, self.verdict.mask)
+        return {
+            "verdict": "forged" if self.verdict.forged else "authentic",
+            "score": round(float(self.verdict.score), 6),
+            "threshold": self.point.threshold,
+            "min_area_fraction": self.point.min_area_fraction,
+            "forged_fraction": round(float(self.verdict.forged_fraction), 6),
+            "regions": [_region_document(region) for region in found],
+            "members": [
+                {
+                    "name": opinion.name,
+                    "verdict": "forged" if opinion.forged else "authentic",
+                    "score": round(opinion.score, 6),
+                    "forged_fraction": round(opinion.forged_fraction, 6),
+                }
+                for opinion in self.members
+            ],
+        }
+
+
+def tile_views(rgb: NDArray[np.uint8], spec: InputSpec) -> tuple[list[NDArray[np.uint8]], TilePlan]:
+    """Turn a picture into a member's input.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+        spec: the member's input specification.
+
+    Returns:
+        Tiles uint8 [C, S, S], views that are to be stacked into a batch when their turn comes, and the plan that puts
+        them back together.
+    """
+    height, width = rgb.shape[:2]
+    plan = tiles.plan(height, width, spec.size, spec.overlap)
+    views = tiles.views(inputs.network_planes(rgb, spec), plan)
+    return [view.transpose(2, 0, 1) for view in views], plan
+
+
+def stack_tiles(views: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Stack tiles [C, S, S] into a batch [B, C, S, S], contiguous; ``np.stack`` alone would keep the views' strides."""
+    return np.stack(views, out=np.empty((len(views), *views[0].shape), dtype=np.uint8))
+
+
+def blend_logits(logits: NDArray[np.float32], plan: TilePlan, temperature: float) -> NDArray[np.float32]:
+    """Return a member's probability [H, W], 0..1, from its logits [N, 1, S, S]."""
+    # 1 / (1 + exp(-logit / temperature)), in one array: of a large picture each further one is hundreds of megabytes.
+    probability = np.divide(logits[:, 0], np.float32(-temperature))
+    with np.errstate(over="ignore"):  # exp overflows to infinity for a very negative logit, and 1 / (1 + inf) is right
+        np.exp(probability, out=probability)
+    probability += 1
+    np.divide(1, probability, out=probability)
+    blended = tiles.blend(probability, plan)
+    return np.clip(blended, 0, 1, out=blended)  # the blending weights add up to 1 but for rounding
+
+
+class Ensemble:
+    """Averages the members' probabilities as they come, so that two maps are in memory however many members there are.
+
+    Args:
+        document: the bundle.
+        shape: height and width of the picture.
+    """
+
+    def __init__(self, document: Bundle, shape: tuple[int, int]) -> None:
+        self._document = document
+        self._mean = np.zeros(shape, dtype=np.float32)
+        self._opinions: dict[str, MemberOpinion] = {}
+
+    def add(self, member: BundleMember, probability: NDArray[np.float32]) -> None:
+        """Add a member's probability [H, W]; every member once."""
+        self._mean += np.float32(member.weight) * probability
+        own = judge(probability, member.operating_point)
+        opinion = MemberOpinion(member.name, float(own.score), bool(own.forged), float(own.forged_fraction))
+        self._opinions[member.name] = opinion
+
+    def verdict(self) -> BundleVerdict:
+        """Judge the mean; to be called when all members were added."""
+        mean = np.clip(self._mean, 0, 1)  # the float32 weights may add up to a hair above 1
+        point = self._document.operating_point
+        opinions = tuple(self._opinions[member.name] for member in self._document.members)
+        return BundleVerdict(judge(mean, point), point, mean, opinions)
+
+
+def judge_picture(
+    rgb: NDArray[np.uint8], document: Bundle, run: Mapping[str, Run], *, batch_size: int = 4
+) -> BundleVerdict:
+    """Judge a picture at its own resolution, in overlapping tiles.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+        document: the bundle.
+        run: by member name, a function from uint8 [B, C, S, S] to logits float32 [B, 1, S, S].
+        batch_size: most tiles in one call of ``run``.
+    """
+    ensemble = Ensemble(document, rgb.shape[:2])
+    for spec in dict.fromkeys(member.input for member in document.members):
+        views, plan = tile_views(rgb, spec)
+        for member in document.members:
+            if member.input == spec:
+                starts = range(0, len(views), batch_size)
+                parts = [run[member.name](stack_tiles(views[start : start + batch_size])) for start in starts]
+                ensemble.add(member, blend_logits(np.concatenate(parts), plan, member.temperature))
+    return ensemble.verdict()
+
+
+def _region_document(region: Region) -> dict[str, Any]:
+    return {
+        "polygon": [[int(x), int(y)] for x, y in region.polygon],
+        "box": [int(v) for v in region.box],
+        "score": round(float(region.score), 6),
+        "area_fraction": round(float(region.area_fraction), 6),
+    }

@@ -1,0 +1,1 @@
+"""What knows nothing of media: errors, settings, files, progress, command lines and storage."""

@@ -1,0 +1,92 @@
+"""Typed, frozen settings: the base of every recipe and specification, and the one way to read them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import SettingsError
+
+
+class Settings(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def to_json(self) -> str:
+        """Return canonical JSON: sorted keys, no white space; equal settings give equal bytes."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def _explain(model: type[Settings], error: ValidationError, origin: str) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(root)"
+        value = "" if problem["type"] == "missing" else f" = {problem['input']!r}"
+        allowed = problem["msg"]
+        if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+            allowed = f"unknown key; allowed: {', '.join(sorted(model.model_fields))}"
+        lines.append(f"  {key}{value}: {allowed}")
+    return f"{origin}: {len(lines)} setting(s) are wrong\n" + "\n".join(lines)
+
+
+def validate(model: type[S], data: Mapping[str, Any], origin: str) -> S:
+    """Validate a mapping.
+
+    Args:
+        model: the settings class.
+        data: keys and values.
+        origin: where the data came from, for the error.
+
+    Raises:
+        SettingsError: naming each wrong key, its value and what was allowed.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError(_explain(model, error, origin)) from None
+
+
+def parse(model: type[S], text: str, origin: str) -> S:
+    """Read YAML (and so JSON) text into ``model``.
+
+    Raises:
+        SettingsError: when the text is no mapping or does not validate.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{origin}: not readable as YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise SettingsError(f"{origin}: expected a mapping of keys to values, got {type(data).__name__}")
+    return validate(model, data, origin)
+
+
+def load(model: type[S], path: Path) -> S:
+    """Read a YAML or JSON file into ``model``.
+
+    Raises:
+        SettingsError: when the file is absent, unreadable or does not validate.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse(model, text, str(path))
+
+
+def merge(base: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with every overlay laid over it, mapping by mapping; lists and scalars are replaced."""
+    result = dict(base)
+    for overlay in overlays:
+        for key, value in overlay.items():
+            old = result.get(key)
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            result[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return result

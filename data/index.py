@@ -1,0 +1,131 @@
+"""The sample index: a small folder that says what a data set holds and where in the shards its pixels lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from core.errors import BadInputError, MismatchError
+from core.files import atomic_write, sha256_file, write_text
+from data.samples import sample_id as sample_id
+from media.spec import PreprocessingSpec, read_spec
+
+INDEX_FILE = "index.parquet"
+SPEC_FILE = "spec.json"
+REJECTED_FILE = "rejected.jsonl"
+REPORT_FILE = "report.html"
+
+SHARDS_KEY = b"veriframe.shards"  # schema metadata: the URI under which the shards lie
+SPEC_KEY = b"veriframe.spec_sha256"
+
+SPLITS = ("train", "val", "test")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("media_id", pa.string(), nullable=False),  # dataset/method/file: never shared by two files
+        pa.field("group_id", pa.string(), nullable=False),  # the unit of splitting
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("compression", pa.string(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),  # 0 authentic, 1 manipulated
+        pa.field("label_name", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # train, val or test
+        pa.field("frame", pa.int32(), nullable=False),  # 0 for a still
+        pa.field("time_ms", pa.float64(), nullable=False),
+        pa.field("track", pa.int32(), nullable=False),  # -1 where nothing is tracked
+        pa.field("box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1 in px of the medium
+        pa.field("box_score", pa.float32()),
+        pa.field("width", pa.int32(), nullable=False),  # of the stored picture as shown, EXIF applied
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("forged_fraction", pa.float64(), nullable=False),  # forged pixels / pixels, 0..1
+        pa.field("shard", pa.string(), nullable=False),  # <sha256>.tar
+        pa.field("offset", pa.int64(), nullable=False),  # of the picture's bytes in the shard
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("mask_offset", pa.int64()),  # null where there is no mask: all authentic
+        pa.field("mask_size", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SampleIndex:
+    """An index in memory: ``table`` has the columns of ``SCHEMA``, ``shards`` is the URI the shards lie under."""
+
+    table: pa.Table
+    spec: PreprocessingSpec
+    shards: str
+    sha256: str
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column as a NumPy array (objects for strings)."""
+        return np.asarray(self.table.column(name).to_numpy(zero_copy_only=False))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all rows as dictionaries; for small selections."""
+        return list(self.table.to_pylist())
+
+    def where(self, **equal: object) -> "SampleIndex":
+        """Return the rows whose columns equal the given values, or are among them where a list is given."""
+        keep = pa.chunked_array([pa.array(np.ones(len(self), dtype=bool))])
+        for name, value in equal.items():
+            column = self.table.column(name)
+            match = pc.is_in(column, pa.array(value)) if isinstance(value, list) else pc.equal(column, value)
+            keep = pc.and_(keep, match)
+        return SampleIndex(self.table.filter(keep), self.spec, self.shards, self.sha256)
+
+
+def schema_for(spec: PreprocessingSpec, shards: str) -> pa.Schema:
+    """Return ``SCHEMA`` with the metadata that an index file carries."""
+    return SCHEMA.with_metadata({SHARDS_KEY: shards.encode(), SPEC_KEY: spec.sha256.encode()})
+
+
+def write_index(folder: Path, table: pa.Table, spec: PreprocessingSpec, shards: str) -> None:
+    """Write ``index.parquet`` and ``spec.json``, for an index that fits into memory.
+
+    Args:
+        folder: where to; made if it is not there.
+        table: rows with the columns of ``SCHEMA``.
+        spec: how the samples' pixels came to be.
+        shards: the URI the shards lie under.
+
+    Raises:
+        StorageError: when the folder cannot be written.
+    """
+    write_text(folder / SPEC_FILE, spec.to_document())
+    with atomic_write(folder / INDEX_FILE) as stream:
+        pq.write_table(table.select(SCHEMA.names).cast(schema_for(spec, shards)), stream)
+
+
+def read_index(folder: Path) -> SampleIndex:
+    """Read an index folder.
+
+    Raises:
+        BadInputError: ``not-an-index`` when a file is missing or not readable.
+        MismatchError: when index and specification do not belong together, or columns are missing.
+    """
+    path = folder / INDEX_FILE
+    try:
+        table = pq.read_table(path)
+        spec = read_spec(folder / SPEC_FILE)
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise BadInputError(
+            "not-an-index",
+            f"{folder} is not a sample index ({error}); make one with python -m components.extract_frames",
+        ) from error
+    metadata = table.schema.metadata or {}
+    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    if missing or SHARDS_KEY not in metadata:
+        raise MismatchError(f"{path} lacks {', '.join(missing) or 'its metadata'}; extract it again with this version")
+    written = metadata.get(SPEC_KEY, b"").decode()
+    if written != spec.sha256:
+        raise MismatchError(f"{path} was written with specification {written}, {SPEC_FILE} beside it is {spec.sha256}")
+    return SampleIndex(table.select(SCHEMA.names), spec, metadata[SHARDS_KEY].decode(), sha256_file(path))
