@@ -23,9 +23,9 @@ from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.errors import BadInputError
 from core.settings import load
+from media.extraction import DetectorSpec, EvenFrames, ExtractionSpec, FaceSpec
 from media.faces import FaceDetector, faces_of_video
 from media.pictures import encode_png
-from media.spec import DetectorSpec, EvenFrames, ExtractionSpec, FaceSpec
 from media.video import read_frames
 
 FRAMES = 32  # of each clip

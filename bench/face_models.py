@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from core.settings import merge
 from data.index import read_index
 from media.spec import InputSpec, PreprocessingSpec
 from models.checkpoint import Checkpoint, save_checkpoint
-from models.registry import get_family
+from models.family import FAMILIES
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "spotter": {
@@ -26,30 +27,35 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "latent_width": 4,
     },
 }
-INPUTS = {
-    "spotter": InputSpec(view="whole", size=64, frames=2),
-    "genconvit": InputSpec(view="whole", size=64, mean=(0, 0, 0), std=(1, 1, 1)),
+INPUTS: dict[str, dict[str, Any]] = {
+    "spotter": {"views": {"face": {"size": 64}}, "frames": 2},
+    "genconvit": {"views": {"face": {"size": 64, "mean": (0, 0, 0), "std": (1, 1, 1)}}},
 }
 
 
 def write_face_model(folder: Path, dataset: Path, family: str, generation: str, seed: int) -> Path:
-    """Write the checkpoint of a member called like its family, for the crops of ``dataset``; return its path."""
-    found = get_family(family)
+    """Write the checkpoint of a member called like its family, for the crops of ``dataset``; return its path.
+
+    The input's margin is the one that the crops were cut with.
+    """
+    found, samples = FAMILIES.get(family), read_index(dataset).spec
     settings = found.settings.model_validate(SETTINGS[family])
-    spec = PreprocessingSpec(extraction=read_index(dataset).spec.extraction, input=INPUTS[family])
+    margin = {"margin": samples.extraction.faces.margin} if samples.extraction.faces else {}
+    given = merge(INPUTS[family], {"views": {"face": margin}})
+    spec = PreprocessingSpec(extraction=samples.extraction, input=InputSpec.model_validate(given))
     torch.manual_seed(seed)
-    network = found.build(settings, 3, pretrained=False)
-    size = spec.input.size
-    network.train()(torch.rand(4, 3, size, size), *([torch.tensor([2, 2])] if found.clips else []))  # fills batch norm
+    network = found.build(settings, spec.input, samples.classes, pretrained=False)
+    views = {name: torch.rand(4, *array.shape) for name, array in spec.input.signature.items()}
+    network.train()(views, torch.tensor([2, 2]) if found.clips else None)  # fills batch norm
     path = folder / f"{family}_{generation}_best.pth"
     checkpoint = Checkpoint(
         epoch=1,
         model_state_dict=network.state_dict(),
         model_type=family,
         model_settings=settings.to_json(),
-        class_names=list(found.class_names),
+        class_names=list(samples.classes),
         spec=spec.to_json(),
-        spec_sha256=spec.sha256,
+        spec_sha256=spec.digest,
         member=family,
         generation=generation,
     )

@@ -1,7 +1,7 @@
 """Latency: each exported format against the eager network it was made from, on the same tiles and threads.
 
 The network is the published one (FPN on EfficientNet-B2 with the logit gate) with random weights, which take as long as
-trained ones, at 512 px. Both exports run as serving runs them: through ``bundle.open_runtime``, pixels in, logits
+trained ones, at 512 px. Both exports run as serving runs them: through ``bundle.open_networks``, pixels in, logits
 out. Eager runs the same normalisation and network in evaluation and inference mode. Runs alternate; a ratio is the
 median over rounds of eager's seconds / the export's, so that what the machine does beside cancels out.
 """
@@ -10,6 +10,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,91 +18,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bundle import (
-    BUNDLE_FILE,
-    CARD_FILE,
-    FORMAT_FILES,
-    Bundle,
-    BundleFile,
-    BundleMember,
-    Run,
-    VerifiedBundle,
-    member_path,
-    open_runtime,
-    read_bundle,
-)
-from bundle.regions.verdict import OperatingPoint
-from bundle.runtimes import member_metadata
-from components.export.formats import Exported, example_pixels, write_onnx, write_torchscript
-from core.files import sha256_file, write_bytes
-from media.spec import ExtractionSpec, InputSpec
-from models.inputs import Normalize
-from models.registry import get_family
+from bench.bundles import write_bundle
+from bundle import MODEL, Format, Run, open_networks, read_bundle
+from components.export.networks import eager_run, take_apart
+from media.spec import InputSpec
+from media.views.tiles import TilesView
+from models.family import FAMILIES
+from models.network import Network
 
-SPEC = InputSpec()
-OPSET = 18
+VIEW = TilesView()
+SPEC = InputSpec(views={VIEW.name: VIEW})
+FORMATS: tuple[Format, ...] = ("torchscript", "onnx")
 ROUNDS = {1: 7, 4: 3}  # by batch size
 WARM_UP = 2  # TorchScript compiles in its second call
-UNKNOWN = "0" * 64  # of what no checkpoint and no data set stand behind
 
 
-def _network() -> Exported:
-    family = get_family("forgery")
+def _network() -> Network:
+    family = FAMILIES.get("forgery")
     torch.manual_seed(0)
-    network = family.build(family.settings.model_validate({"weights": "random"}), SPEC.channels, pretrained=False)
-    return Exported(Normalize.from_spec(SPEC), network).eval()
+    settings = family.settings.model_validate({"weights": "random"})
+    return family.build(settings, SPEC, ("authentic", "forged"), pretrained=False)
 
 
-def _file(folder: Path, path: str) -> BundleFile:
-    return BundleFile(path=path, sha256=sha256_file(folder / path), size=(folder / path).stat().st_size)
-
-
-def _bundle(network: Exported, folder: Path) -> VerifiedBundle:
-    """Write the network in both formats as a bundle of one member."""
-    labels = get_family("forgery").class_names
-    pixels = example_pixels(SPEC.channels, SPEC.size)
-    metadata = member_metadata("bench", "b2", labels, SPEC.to_json(), UNKNOWN)
-    write_torchscript(network, pixels, folder / member_path("b2", "torchscript"), metadata)
-    write_onnx(network, pixels, folder / member_path("b2", "onnx"), metadata, OPSET)
-    write_bytes(folder / CARD_FILE, b"# bench\n")
-    point = OperatingPoint(threshold=0.5, min_area_fraction=0.0)
-    member = BundleMember(
-        name="b2",
-        family="forgery",
-        labels=labels,
-        input=SPEC,
-        weight=1.0,
-        temperature=1.0,
-        operating_point=point,
-        checkpoint_sha256=UNKNOWN,
-        files={kind: _file(folder, member_path("b2", kind)) for kind in FORMAT_FILES},
-    )
-    bundle = Bundle(
-        name="bench",
-        version="1",
-        labels=labels,
-        operating_point=point,
-        extraction=ExtractionSpec(),
-        members=(member,),
-        card=_file(folder, CARD_FILE),
-        dataset_sha256=UNKNOWN,
-        git_sha="unknown",
-    )
-    write_bytes(folder / BUNDLE_FILE, bundle.to_document())
-    return read_bundle(folder)
-
-
-def _eager(network: Exported) -> Run:
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(pixels)).numpy())
-
-    return run
-
-
-def _seconds(run: Run, pixels: NDArray[np.uint8]) -> float:
+def _seconds(run: Run, arrays: Mapping[str, NDArray[np.uint8]]) -> float:
     start = time.perf_counter()
-    run(pixels)
+    run(arrays)
     return time.perf_counter() - start
 
 
@@ -111,21 +52,24 @@ def measure() -> list[dict[str, object]]:
     threads = torch.get_num_threads()
     network = _network()
     with TemporaryDirectory(prefix="bench-latency-") as temporary:
-        bundle = _bundle(network, Path(temporary))
-        exports = {kind: open_runtime(bundle, kind, threads=threads)["b2"] for kind in FORMAT_FILES}
-    runs = {"eager": _eager(network), **exports}
+        folder = write_bundle(
+            Path(temporary), "bench", {"b2": network}, {"b2": SPEC}, weights=[1.0], temperatures=[1.0], formats=FORMATS
+        )
+        bundle = read_bundle(folder)
+        exports = {kind: open_networks(bundle, kind, threads=threads)["b2"][MODEL] for kind in FORMATS}
+    runs = {"eager": eager_run(take_apart(network, SPEC)[MODEL]), **exports}
     for batch, rounds in ROUNDS.items():
-        shape = (batch, SPEC.channels, SPEC.size, SPEC.size)
-        pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 256, (batch, *VIEW.tensor.shape), dtype=np.uint8)
+        arrays = {VIEW.name: pixels}
         for run in [*runs.values()] * WARM_UP:
-            run(pixels)
-        timed = [{name: _seconds(run, pixels) for name, run in runs.items()} for _ in range(rounds)]
+            run(arrays)
+        timed = [{name: _seconds(run, arrays) for name, run in runs.items()} for _ in range(rounds)]
         items += [
             {
                 "name": f"latency of {kind}, batch {batch}",
                 "value": statistics.median(seconds[kind] for seconds in timed),
                 "unit": "s",
-                "against": f"eager PyTorch on {threads} thread(s), EfficientNet-B2, {SPEC.size} px",
+                "against": f"eager PyTorch on {threads} thread(s), EfficientNet-B2, {VIEW.size} px",
                 "ratio": statistics.median(seconds["eager"] / seconds[kind] for seconds in timed),
             }
             for kind in exports

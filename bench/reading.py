@@ -30,14 +30,17 @@ import albumentations as A  # isort: skip  # noqa: N812
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.settings import validate
-from data.datasets import PictureDataset, collate
+from data.datasets import collate
 from data.index import read_index
 from data.shards import ShardReader
 from media.spec import InputSpec
+from media.views.tiles import TilesView
 from models.inputs import Normalize
+from tasks.regions.training import PictureDataset
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "retina", "hubble_deep_field")
 SIZE = 512  # px, as published
+_INPUT = InputSpec(views={TilesView.name: TilesView(size=SIZE)})
 BATCH = 4  # as published
 WORKERS = 2
 SAMPLES = 112  # a round: every picture 8 times
@@ -117,7 +120,7 @@ def _ours(source: Path, folder: Path, pictures: list[Path]) -> tuple[PictureData
     rows = {Path(media_id).stem: row for row, media_id in enumerate(index.column("media_id"))}
     reader = ShardReader(shards)
     reader.prefetch(index.column("shard"))
-    dataset = PictureDataset(index, reader, "forgery", InputSpec(size=SIZE))
+    dataset = PictureDataset(index, reader, "forgery", _INPUT)
     return dataset, [rows[path.stem] for path in pictures]
 
 
@@ -131,7 +134,7 @@ def _compare(name: str, picture_suffix: str, mask_suffix: str) -> list[dict[str,
         peer = DataLoader(LooseFiles(pictures, masks), sampler=order.tolist(), **settings)
         keys = [(rows[picture], seed) for seed, picture in enumerate(order)]
         ours = DataLoader(dataset, sampler=keys, collate_fn=collate, **settings)
-        normalize = Normalize.from_spec(InputSpec(size=SIZE))
+        normalize = Normalize(_INPUT)
 
         def read_ours() -> None:
             for _ in ours:
@@ -140,7 +143,7 @@ def _compare(name: str, picture_suffix: str, mask_suffix: str) -> list[dict[str,
         def normalise_ours() -> None:
             with torch.inference_mode():
                 for batch in ours:
-                    normalize(batch["image"])
+                    normalize(batch["views"])
 
         def read_peer() -> None:
             for _ in peer:

@@ -11,19 +11,21 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.load import Load, closed_loop, open_loop, post_picture
 from bench.serving_bundles import photographs, write_realistic
-from bundle import Format, Run, VerifiedBundle, judge_picture, open_runtime, read_bundle
-from bundle.regions.analysis import stack_tiles, tile_views
+from bundle import MODEL, Format, Networks, VerifiedBundle, open_networks, read_bundle
+from bundle.regions.analysis import analyze_picture, tiles_view
 from media.pictures import decode_picture
+from media.view import stack
 from serving.process import ServerProcess
 from serving.service import share_threads
 from serving.settings import ServerSettings
@@ -34,7 +36,7 @@ HALF_ROUNDS = 4
 HALF_SECONDS = 15.0  # a round: about a hundred requests, so that its 99th percentile is the second longest
 SINGLE_CALLS = 10  # a round
 Item = dict[str, object]
-Batches = list[tuple[str, NDArray[np.uint8]]]  # member, uint8 [B, C, S, S]
+Batches = list[tuple[str, dict[str, NDArray[Any]]]]  # member, its input arrays by name, [B, ...] each
 
 
 def measure() -> list[Item]:
@@ -76,10 +78,10 @@ def _throughput(
     bundle = read_bundle(folder)
     passes, threads = share_threads(ServerSettings.model_validate({"bundle": str(folder)}))
     members = len(bundle.document.members)
-    alike = open_runtime(bundle, kind, threads=threads)
-    alone = open_runtime(bundle, kind, threads=threads * passes) if kind == "onnx" else None  # torch has one setting
+    alike = open_networks(bundle, kind, threads=threads)
+    alone = open_networks(bundle, kind, threads=threads * passes) if kind == "onnx" else None  # torch has one setting
     requests = requests_to(server.url, photographs())
-    tiles = [tile for rgb in _decoded() for tile in tile_views(rgb, bundle.document.members[0].input)[0]]
+    tiles = [tile for rgb in _decoded() for tile in tiles_view(bundle.document.members[0].input).tiles(rgb)[0]]
     singly, largely = _batches(bundle, tiles, pictures, 1), _batches(bundle, tiles, pictures, LARGE_BATCH)
     ours, same, large = [], [], []
     for turn in range(rounds + 1):
@@ -109,7 +111,7 @@ def _half_load(server: ServerProcess, folder: Path, rate: float) -> list[Item]:
     """Time requests at ``rate`` against judging decoded pixels in this process."""
     bundle = read_bundle(folder)
     passes, threads = share_threads(ServerSettings.model_validate({"bundle": str(folder)}))
-    runs = {count: open_runtime(bundle, "onnx", threads=count) for count in sorted({threads, threads * passes})}
+    runs = {count: open_networks(bundle, "onnx", threads=count) for count in sorted({threads, threads * passes})}
     requests, decoded = requests_to(server.url, photographs()), _decoded()
     slow: dict[str, list[float]] = {"evenly spaced": [], "Poisson": []}
     single: dict[int, list[float]] = {count: [] for count in runs}
@@ -119,7 +121,7 @@ def _half_load(server: ServerProcess, folder: Path, rate: float) -> list[Item]:
             load = require_answers(open_loop(server.url, requests, rate, seconds=HALF_SECONDS, chance=chance))
             found.append(load.quantile(0.99))
         for count, run in runs.items():
-            calls = [_judging_seconds(rgb, bundle, run) for rgb in (decoded * 2)[: SINGLE_CALLS + 1]][1:]
+            calls = [_analysis_seconds(rgb, bundle, run) for rgb in (decoded * 2)[: SINGLE_CALLS + 1]][1:]
             single[count].append(statistics.median(calls))
     return [
         {
@@ -141,21 +143,24 @@ def _decoded() -> list[NDArray[np.uint8]]:
 def _batches(bundle: VerifiedBundle, tiles: Sequence[NDArray[np.uint8]], count: int, size: int) -> Batches:
     """Stack ``count`` tiles for every member, all of which take the same input."""
     many = [tiles[number % len(tiles)] for number in range(count)]
-    stacked = [stack_tiles(many[start : start + size]) for start in range(0, count, size)]
-    return [(member.name, pixels) for pixels in stacked for member in bundle.document.members]
+    views = bundle.document.members[0].input.views
+    stacked = [
+        stack(views, [{"tiles": tile} for tile in many[start : start + size]]) for start in range(0, count, size)
+    ]
+    return [(member.name, batch) for batch in stacked for member in bundle.document.members]
 
 
-def _direct(runs: dict[str, Run], batches: Batches, passes: int) -> float:
+def _direct(runs: Mapping[str, Networks], batches: Batches, passes: int) -> float:
     """Return the tiles a second of direct calls."""
     with ThreadPoolExecutor(passes) as pool:
         started = time.perf_counter()
-        list(pool.map(lambda one: runs[one[0]](one[1]), batches))
-        return sum(len(pixels) for _, pixels in batches) / (time.perf_counter() - started)
+        list(pool.map(lambda one: runs[one[0]][MODEL](one[1]), batches))
+        return sum(len(batch["tiles"]) for _, batch in batches) / (time.perf_counter() - started)
 
 
-def _judging_seconds(rgb: NDArray[np.uint8], bundle: VerifiedBundle, run: dict[str, Run]) -> float:
+def _analysis_seconds(rgb: NDArray[np.uint8], bundle: VerifiedBundle, networks: Mapping[str, Networks]) -> float:
     started = time.perf_counter()
-    judge_picture(rgb, bundle.document, run)
+    analyze_picture(rgb, bundle.document, networks)
     return time.perf_counter() - started
 
 

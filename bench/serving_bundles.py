@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from skimage import data
 
-from bench.bundles import TINY_SPECS, tiny_networks, write_bundle
+from bench.bundles import CLASSES, TINY_SPECS, tiny_networks, write_bundle
 from bundle import Format
-from components.export.formats import Exported
 from media.spec import InputSpec
-from models.inputs import Normalize
-from models.registry import get_family
+from media.views.tiles import TilesView
+from models.family import FAMILIES
+from models.network import Network
 
 ENCODER = "tu-tf_efficientnet_lite0"
-SPEC = InputSpec(size=512, overlap=64, mean=(0.498, 0.498, 0.498), std=(0.502, 0.502, 0.502))
+TILES = TilesView(size=512, overlap=64, mean=(0.498, 0.498, 0.498), std=(0.502, 0.502, 0.502))
+SPEC = InputSpec(views={"tiles": TILES})
 HEIGHT, WIDTH = 350, 500  # of the photographs, px: one tile
 JPEG_QUALITY = 90
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "retina", "hubble_deep_field")
@@ -62,8 +63,8 @@ def photographs(width: int = WIDTH, height: int = HEIGHT) -> list[bytes]:
     return files
 
 
-def _network(seed: int) -> Exported:
-    family = get_family("forgery")
+def _network(seed: int) -> Network:
+    family = FAMILIES.get("forgery")
     torch.manual_seed(seed)
     settings = family.settings.model_validate({"encoder": ENCODER, "weights": "random"})
-    return Exported(Normalize.from_spec(SPEC), family.build(settings, SPEC.channels, pretrained=False)).eval()
+    return family.build(settings, SPEC, CLASSES, pretrained=False).eval()

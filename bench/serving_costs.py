@@ -14,9 +14,8 @@ import numpy as np
 from bench.bundles import TINY_SPECS, Tiny, write_bundle, write_tiny_bundle
 from bench.load import closed_loop
 from bench.serving import Item, requests_to, require_answers
-from bench.serving_bundles import SPEC, photographs, write_realistic
-from components.export.formats import Exported
-from models.inputs import Normalize
+from bench.serving_bundles import TILES, photographs, write_realistic
+from media.spec import InputSpec
 from serving.process import ServerProcess
 
 STARTS = 5
@@ -27,8 +26,8 @@ LARGE = (6000, 4000)  # px
 LOAD = """
 import sys
 from pathlib import Path
-from bundle import open_runtime, read_bundle
-open_runtime(read_bundle(Path(sys.argv[1])), "onnx")
+from bundle import open_networks, read_bundle
+open_networks(read_bundle(Path(sys.argv[1])), "onnx")
 """
 
 
@@ -108,12 +107,9 @@ def memory(process: int, field: str) -> int:
 
 def _write_wide(folder: Path) -> Path:
     """Write the tiny bundle's networks for tiles of realistic size."""
-    specs = {
-        name: spec.model_copy(update={"size": SPEC.size, "overlap": SPEC.overlap}) for name, spec in TINY_SPECS.items()
-    }
-    networks = {
-        name: Exported(Normalize.from_spec(spec), Tiny(spec.channels, 0)).eval() for name, spec in specs.items()
-    }
+    wide = {"size": TILES.size, "overlap": TILES.overlap}
+    specs = {name: InputSpec(views={"tiles": spec.only.model_copy(update=wide)}) for name, spec in TINY_SPECS.items()}
+    networks = {name: Tiny(spec.only.channels, 0).eval() for name, spec in specs.items()}
     return write_bundle(folder, "wide", networks, specs, weights=(0.5, 0.5), temperatures=(1.0, 1.0), formats=("onnx",))
 
 

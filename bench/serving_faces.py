@@ -13,6 +13,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -20,14 +21,16 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from bench.face_bundles import write_face_bundle
+from bench.face_bundles import CLASSES, write_face_bundle
 from bench.load import closed_loop, post_picture
 from bench.serving import Item, require_answers
-from bundle import FaceRun, VerifiedBundle, open_faces, read_bundle
-from bundle.faces.analysis import judge_faces
+from bundle import Networks, VerifiedBundle, open_networks, read_bundle
+from bundle.faces.analysis import analyze_faces
+from media.extraction import EvenFrames, ExtractionSpec, FaceSpec
 from media.faces import FaceDetector, faces_of_video
-from media.spec import EvenFrames, ExtractionSpec, FaceSpec, InputSpec
-from models.registry import get_family
+from media.spec import InputSpec
+from media.views.face import FaceView
+from models.family import FAMILIES
 from serving.process import ServerProcess
 from serving.service import share_threads
 from serving.settings import ServerSettings
@@ -36,7 +39,7 @@ CLIENTS = 4
 CLIPS = 14  # a round: each of the seven twice
 ROUNDS = 3
 FRAMES = 32  # looked at in a clip
-SPEC = InputSpec(view="whole", size=224, frames=8)
+SPEC = InputSpec(views={"face": FaceView(size=224)}, frames=8)
 
 
 def measure() -> list[Item]:
@@ -47,7 +50,7 @@ def measure() -> list[Item]:
         folder = _write_spotter(Path(temporary))
         bundle = read_bundle(folder)
         passes, threads = share_threads(ServerSettings(bundle=str(folder)))
-        runs = open_faces(bundle, "onnx", threads=threads)
+        runs = open_networks(bundle, "onnx", threads=threads)
         with ServerProcess(folder) as server:
             requests = [post_picture(f"{server.url}/v1/analyze", clip) for clip in clips]
             for _ in range(ROUNDS + 1):
@@ -74,39 +77,33 @@ def _clips() -> list[bytes]:
     return [path.read_bytes() for path in found]
 
 
-def _direct(clips: list[bytes], bundle: VerifiedBundle, runs: dict[str, FaceRun], passes: int) -> float:
+def _direct(clips: list[bytes], bundle: VerifiedBundle, runs: Mapping[str, Networks], passes: int) -> float:
     """Return the frames a second of direct calls."""
     extraction = bundle.document.extraction
     faces = extraction.faces or FaceSpec()
     own = threading.local()
 
-    def judge(number: int) -> None:
+    def analyze(number: int) -> None:
         if not hasattr(own, "detector"):
             own.detector = FaceDetector(faces.detector)
         found = faces_of_video(BytesIO(clips[number % len(clips)]), extraction, own.detector)
-        judge_faces(found, bundle.document, runs, batch_size=1)  # as the server on a processor
+        analyze_faces(found, bundle.document, runs, batch_size=1)  # as the server on a processor
 
     with ThreadPoolExecutor(passes) as pool:
         started = time.perf_counter()
-        list(pool.map(judge, range(CLIPS)))
+        list(pool.map(analyze, range(CLIPS)))
         return CLIPS * FRAMES / (time.perf_counter() - started)
 
 
 def _write_spotter(folder: Path) -> Path:
-    family = get_family("spotter")
+    family = FAMILIES.get("spotter")
     settings = family.settings.model_validate({"backbone": "tf_efficientnet_lite0", "weights": "random"})
     torch.manual_seed(0)
-    network = family.build(settings, SPEC.channels, pretrained=False).eval()
-    if family.face_parts is None:
-        raise RuntimeError("spotter cannot be exported")
-    parts = family.face_parts(network)
-    for part in (parts.frames, parts.clip):
-        if part is not None:
-            part.eval()
+    network = family.build(settings, SPEC, CLASSES, pretrained=False).eval()
     return write_face_bundle(
         folder,
         "spotter",
-        {"spotter": parts},
+        {"spotter": network},
         {"spotter": SPEC},
         weights={"spotter": 1.0},
         temperatures={"spotter": 1.0},

@@ -22,9 +22,10 @@ import litserve
 from fastapi import Request
 
 from bench import processes
-from bundle import BundleVerdict, VerifiedBundle, judge_picture, open_runtime, read_bundle
-from bundle.regions.analysis import Ensemble, blend_logits, stack_tiles, tile_views
+from bundle import MODEL, VerifiedBundle, open_networks, read_bundle
+from bundle.regions.analysis import BundleVerdict, Ensemble, analyze_picture, blend_logits, tiles_view
 from media.pictures import decode_picture, encode_png
+from media.view import stack
 
 READY_SECONDS = 120.0
 Pixels = Any  # uint8 [H, W, 3]
@@ -66,7 +67,7 @@ class Detector(litserve.LitAPI):  # type: ignore[misc]  # has no types
         """Load the bundle in a worker."""
         cv2.setNumThreads(1)  # OpenCV's own would compete with the workers
         self._bundle: VerifiedBundle = read_bundle(self._folder)
-        self._run = open_runtime(self._bundle, "onnx", threads=self._threads)
+        self._networks = open_networks(self._bundle, "onnx", threads=self._threads)
 
     def decode_request(self, request: Request) -> tuple[Pixels, str]:
         """Return the pixels and the file's digest; LitServe passes on the parsed form."""
@@ -81,8 +82,8 @@ class Detector(litserve.LitAPI):  # type: ignore[misc]  # has no types
         """Judge one picture, or those of a batch in shared forward passes."""
         if self._batch == 1:
             rgb, digest = decoded
-            return judge_picture(rgb, self._bundle.document, self._run), digest
-        judged = self._judge_all([rgb for rgb, _ in decoded])
+            return analyze_picture(rgb, self._bundle.document, self._networks), digest
+        judged = self._analyze_all([rgb for rgb, _ in decoded])
         return list(zip(judged, [digest for _, digest in decoded], strict=True))
 
     def unbatch(self, output: list[Any]) -> list[Any]:
@@ -101,16 +102,18 @@ class Detector(litserve.LitAPI):  # type: ignore[misc]  # has no types
             "bundle": {"name": document.name, "version": document.version, "sha256": self._bundle.sha256},
         }
 
-    def _judge_all(self, pictures: list[Pixels]) -> list[BundleVerdict]:
+    def _analyze_all(self, pictures: list[Pixels]) -> list[BundleVerdict]:
         ensembles = [Ensemble(self._bundle.document, rgb.shape[:2]) for rgb in pictures]
         for member in self._bundle.document.members:
-            cuts = [tile_views(rgb, member.input) for rgb in pictures]
-            logits = self._run[member.name](stack_tiles([view for views, _ in cuts for view in views]))
+            view = tiles_view(member.input)
+            cuts = [view.tiles(rgb) for rgb in pictures]
+            batch = stack(member.input.views, [{view.name: tile} for tiles, _ in cuts for tile in tiles])
+            logits = self._networks[member.name][MODEL](batch)["logits"]
             start = 0
-            for ensemble, (views, plan) in zip(ensembles, cuts, strict=True):
-                part = logits[start : start + len(views)]
+            for ensemble, (tiles, plan) in zip(ensembles, cuts, strict=True):
+                part = logits[start : start + len(tiles)]
                 ensemble.add(member, blend_logits(part, plan, member.temperature))
-                start += len(views)
+                start += len(tiles)
         return [ensemble.verdict() for ensemble in ensembles]
 
 

@@ -1,50 +1,48 @@
 """The bundle: what export writes, publish uploads and serving reads.
 
-``document`` is what ``bundle.json`` may say, ``reading`` verifies a bundle, ``runtimes`` opens its networks,
-``judging`` judges a picture with them (and ``bundle.faces.analysis`` a medium by its faces), and ``releases`` finds the
-published one in a store.
+``document`` is the schema of ``bundle.json``, ``reading`` verifies a bundle, ``runtimes`` opens its networks, ``task``
+finds what makes a verdict of their outputs, and ``releases`` finds the published bundle in a store. Each task has a
+folder of its own.
 """
 
 from bundle.document import (
     BUNDLE_FILE,
     CARD_FILE,
-    CLIP_FILES,
-    FORMAT_FILES,
+    CLIP,
+    MODEL,
     Bundle,
     BundleFile,
     BundleMember,
+    ExportedNetwork,
     Format,
-    clip_path,
-    member_path,
+    network_path,
     seal,
 )
 from bundle.reading import VerifiedBundle, read_bundle
-from bundle.regions.analysis import BundleVerdict, MemberOpinion, judge_picture
 from bundle.releases import Figures, Pointer, fetch_release, read_pointer
-from bundle.runtimes import FaceRun, Run, open_faces, open_runtime
+from bundle.runtimes import Networks, Run, open_networks
+from bundle.task import BUNDLE_TASKS, BundleTask
 
 __all__ = [
     "BUNDLE_FILE",
+    "BUNDLE_TASKS",
     "CARD_FILE",
-    "CLIP_FILES",
-    "FORMAT_FILES",
+    "CLIP",
+    "MODEL",
     "Bundle",
     "BundleFile",
     "BundleMember",
-    "BundleVerdict",
-    "FaceRun",
+    "BundleTask",
+    "ExportedNetwork",
     "Figures",
     "Format",
-    "MemberOpinion",
+    "Networks",
     "Pointer",
     "Run",
     "VerifiedBundle",
-    "clip_path",
     "fetch_release",
-    "judge_picture",
-    "member_path",
-    "open_faces",
-    "open_runtime",
+    "network_path",
+    "open_networks",
     "read_bundle",
     "read_pointer",
     "seal",

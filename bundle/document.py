@@ -1,27 +1,27 @@
-"""The schema of ``bundle.json``: everything a server must know to judge a picture, and the hash of every file."""
+"""The schema of ``bundle.json``: everything a server must know to analyze a medium, and the hash of every file."""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
-from bundle.regions.verdict import OperatingPoint
-from core.settings import Settings
-from media.spec import ExtractionSpec, InputSpec
+from core.errors import SettingsError
+from core.registry import Registry
+from core.settings import Settings, validate
+from media.extraction import ExtractionSpec
+from media.spec import InputSpec
+from media.tensors import TensorSpec
 
 BUNDLE_FILE = "bundle.json"
 CARD_FILE = "card.md"
 SEAL = "content_sha256"  # the key of bundle.json that holds the digest of all others
 
 Format = Literal["torchscript", "onnx"]
-FORMAT_FILES: dict[Format, str] = {"torchscript": "model.ts", "onnx": "model.onnx"}
-CLIP_FILES: dict[Format, str] = {"torchscript": "clip.ts", "onnx": "clip.onnx"}
-
-Task = Literal["segmentation", "classification"]
-FrameOutput = Literal["logits", "vectors", "heatmap"]
+FORMAT_SUFFIXES: dict[Format, str] = {"torchscript": ".ts", "onnx": ".onnx"}
+MODEL, CLIP = "model", "clip"  # names of a member's networks
 
 WEIGHT_SUM_TOLERANCE = 1e-3  # weights are stored with six decimals
 
@@ -54,71 +54,123 @@ class BundleFile(Settings):
     size: int = Field(ge=0)
 
 
-class BundleMember(Settings):
-    """One network of the ensemble.
+class Decisive(Protocol):
+    """What the document needs of a task; ``bundle.task`` has all of it."""
 
-    Its probability of a pixel, a frame or a clip being manipulated is ``sigmoid(logit / temperature)``.
-    ``operating_point`` is for the member's own opinion; the verdict is the ensemble's. ``metrics`` were measured on
-    val, None where undefined.
+    decision: type[Settings]
 
-    A classifier of faces has the ``outputs`` of its frame network, in order, with float32 shapes: ``logits`` [B, 1] of
-    each frame alone, and where it has them ``vectors`` [B, ``vector_width``] and ``heatmap`` [B, 1, h, w] in 0..1, with
-    ``heatmap_size`` h, w. ``clip_files`` is its second network, which judges a clip from the vectors of its frames:
-    ``vectors`` float32 [B, T, D], padded to T = ``input.frames``, and ``lengths`` int64 [B] to ``logits`` [B, 1].
-    Without it a face is judged by the mean probability of its frames.
-    """
+    def check(self, bundle: "Bundle") -> None:
+        """Raise ValueError when the document does not suit the task."""
 
-    name: Name
-    family: str
-    task: Task = "segmentation"
-    labels: tuple[str, ...]
-    input: InputSpec
-    weight: float = Field(ge=0, le=1)
-    temperature: float = Field(gt=0)
-    operating_point: OperatingPoint
-    metrics: dict[str, float | None] = {}
-    checkpoint_sha256: Sha256
+
+_TASKS: Registry[Decisive] = Registry("bundle", "TASK", "task", folders=True)
+
+
+class ExportedNetwork(Settings):
+    """One exported network: its arrays without the batch, in order, and its files."""
+
+    inputs: dict[str, TensorSpec] = Field(min_length=1)
+    """Input arrays by name; of the network called ``model`` they are the member's views. TorchScript takes them in this
+    order."""
+    outputs: dict[str, TensorSpec] = Field(min_length=1)
+    """Output arrays by name, in the order in which they are returned; ``logits`` comes first."""
     files: dict[Format, BundleFile] = Field(min_length=1)
-    outputs: tuple[FrameOutput, ...] = ("logits",)
-    vector_width: int | None = Field(default=None, ge=1)
-    heatmap_size: tuple[int, int] | None = None
-    clip_files: dict[Format, BundleFile] = {}
+    """By format."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.outputs[:1] != ("logits",) or len(set(self.outputs)) != len(self.outputs):
-            raise ValueError(f"outputs = {self.outputs}: must begin with logits, each once")
-        if self.task == "segmentation" and (len(self.outputs) > 1 or self.clip_files):
-            raise ValueError("a network that marks regions has logits and nothing else")
-        for name, value in (("vectors", self.vector_width), ("heatmap", self.heatmap_size)):
-            if (name in self.outputs) != (value is not None):
-                raise ValueError(f"the output {name} and its size go together")
-        if self.clip_files and (set(self.clip_files) != set(self.files) or "vectors" not in self.outputs):
-            raise ValueError("a clip network needs vectors, and comes in the same formats as the frame network")
+        if next(iter(self.outputs)) != "logits":
+            raise ValueError(f"outputs = {', '.join(self.outputs)}: must begin with logits")
         return self
 
 
-class Bundle(Settings):
-    """The whole of ``bundle.json``.
+class BundleMember(Settings):
+    """One member of the ensemble; its probability is ``sigmoid(logit / temperature)``."""
 
-    ``operating_point`` holds for the weighted mean of the members' probabilities; ``metrics`` are the ensemble's on
-    val. Of a bundle of classifiers only its threshold counts: for the probability of a medium
-    (``bundle.faces.scores``). ``made_with`` names the versions of the libraries that wrote the files.
-    """
-
-    format_version: Literal[1] = 1
     name: Name
-    version: Name
-    task: Task = "segmentation"
-    labels: tuple[str, ...]
-    operating_point: OperatingPoint
-    extraction: ExtractionSpec
-    members: tuple[BundleMember, ...] = Field(min_length=1)
+    """Unique in the bundle."""
+    family: str
+    """Of its networks."""
+    input: InputSpec
+    """What its network ``model`` reads."""
+    weight: float = Field(ge=0, le=1)
+    """Its share in the ensemble; those of all members sum to 1."""
+    temperature: float = Field(gt=0)
+    """Logits are divided by it."""
+    decision: SerializeAsAny[Settings]
+    """For the member's own opinion, of the task's class; the verdict is the ensemble's."""
     metrics: dict[str, float | None] = {}
+    """Measured on val, None where undefined."""
+    checkpoint_sha256: Sha256
+    """Of the checkpoint it was exported from."""
+    networks: dict[Name, ExportedNetwork]
+    """``model`` reads the views. ``clip``, where there is one, judges a clip from the ``vectors`` that ``model`` gives
+    of its frames, padded to ``input.frames``, and its ``lengths``."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if MODEL not in self.networks:
+            raise ValueError(f"networks = {', '.join(self.networks)}: one must be called {MODEL}")
+        if list(self.networks[MODEL].inputs.items()) != list(self.input.signature.items()):
+            raise ValueError(f"networks.{MODEL}.inputs are not the views of input")
+        if len({frozenset(network.files) for network in self.networks.values()}) != 1:
+            raise ValueError("all networks of a member come in the same formats")
+        if CLIP in self.networks and "vectors" not in self.networks[MODEL].outputs:
+            raise ValueError(f"a network {CLIP} needs the output vectors of {MODEL}")
+        return self
+
+    @property
+    def model(self) -> ExportedNetwork:
+        """The network that reads the views."""
+        return self.networks[MODEL]
+
+
+class Bundle(Settings):
+    """The whole of ``bundle.json``."""
+
+    format_version: Literal[2] = 2
+    """Of this document."""
+    name: Name
+    """Releases of one name replace each other."""
+    version: Name
+    """Unique among the releases of a name."""
+    task: str
+    """What kind of question is answered."""
+    classes: tuple[str, ...] = Field(min_length=2)
+    """Names of the labels 0, 1 and so on."""
+    decision: SerializeAsAny[Settings]
+    """For the ensemble's verdict, of the task's class."""
+    extraction: ExtractionSpec
+    """How the samples came to be that the members learned from."""
+    members: tuple[BundleMember, ...] = Field(min_length=1)
+    """The ensemble."""
+    metrics: dict[str, float | None] = {}
+    """The ensemble's on val."""
     card: BundleFile
+    """The model card."""
     dataset_sha256: Sha256
+    """Of the index that was fitted on."""
     git_sha: str
+    """Of the commit that wrote the files."""
     made_with: dict[str, str] = {}
+    """Versions of the libraries that wrote the files."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_decisions(cls, data: Any) -> Any:
+        """Read every decision with the settings class of the task."""
+        if not isinstance(data, dict) or not isinstance(data.get("task"), str):
+            return data
+        try:
+            kind = _TASKS.get(data["task"]).decision
+            read = _with_decision(data, kind, "decision")
+            if isinstance(members := data.get("members"), list | tuple):
+                read["members"] = [
+                    _with_decision(member, kind, f"members.{number}.decision") for number, member in enumerate(members)
+                ]
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        return read
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -127,25 +179,30 @@ class Bundle(Settings):
             raise ValueError(f"two members have the same name: {', '.join(sorted(names))}")
         if abs(sum(member.weight for member in self.members) - 1.0) > WEIGHT_SUM_TOLERANCE:
             raise ValueError(f"the members' weights must sum to 1: {[member.weight for member in self.members]}")
-        if len({frozenset(member.files) for member in self.members}) != 1:
+        if len({frozenset(member.model.files) for member in self.members}) != 1:
             raise ValueError("every member must come in the same formats")
-        if any(member.task != self.task for member in self.members):
-            raise ValueError(f"every member must be of the bundle's task {self.task}")
-        if self.task == "classification" and self.extraction.faces is None:
-            raise ValueError("classifiers judge faces: extraction.faces must say how they are cut")
+        self._check_task()
         paths = [file.path for file in self.all_files()]
         if len(set(paths)) != len(paths) or BUNDLE_FILE in paths:
             raise ValueError("a path is used twice")
         return self
 
+    def _check_task(self) -> None:
+        task = _TASKS.get(self.task)
+        decisions = [self.decision, *(member.decision for member in self.members)]
+        if not all(isinstance(decision, task.decision) for decision in decisions):
+            raise ValueError(f"the decisions of the task {self.task} are of {task.decision.__name__}")
+        task.check(self)
+
     @property
     def formats(self) -> tuple[Format, ...]:
         """The formats every member comes in, sorted."""
-        return tuple(sorted(self.members[0].files))
+        return tuple(sorted(self.members[0].model.files))
 
     def all_files(self) -> list[BundleFile]:
         """Return every file except ``bundle.json``, sorted by path."""
-        files = [file for member in self.members for file in (*member.files.values(), *member.clip_files.values())]
+        networks = [network for member in self.members for network in member.networks.values()]
+        files = [file for network in networks for file in network.files.values()]
         return sorted([*files, self.card], key=lambda file: file.path)
 
     def to_document(self) -> bytes:
@@ -153,24 +210,25 @@ class Bundle(Settings):
         return seal(self.model_dump(mode="json"))
 
 
+def _with_decision(data: Any, kind: type[Settings], origin: str) -> Any:
+    if not isinstance(data, dict) or not isinstance(data.get("decision"), Mapping):
+        return data
+    return {**data, "decision": validate(kind, data["decision"], origin)}
+
+
 def seal(content: Mapping[str, Any]) -> bytes:
-    """Return the bytes of ``bundle.json``: its content as canonical JSON, with the content's own SHA-256 in it.
+    """Return the bytes of ``bundle.json``: its content as JSON in the order given, with its own SHA-256 at the end.
 
     The seal tells a damaged file by itself; it is no proof of who wrote it, which the release pointer's digest is.
     """
-    digest = hashlib.sha256(_canonical(content)).hexdigest()
-    return _canonical({**content, SEAL: digest})
+    return _json({**content, SEAL: hashlib.sha256(_json(content)).hexdigest()})
 
 
-def _canonical(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+def _json(content: Mapping[str, Any]) -> bytes:
+    # Keys are not sorted: networks take their inputs and return their outputs in the order of the document.
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
-def member_path(name: str, kind: Format) -> str:
-    """Return where a member's network lies in the bundle: ``members/<name>/model.ts`` or ``model.onnx``."""
-    return f"members/{name}/{FORMAT_FILES[kind]}"
-
-
-def clip_path(name: str, kind: Format) -> str:
-    """Return where a member's clip network lies in the bundle: ``members/<name>/clip.ts`` or ``clip.onnx``."""
-    return f"members/{name}/{CLIP_FILES[kind]}"
+def network_path(member: str, network: str, kind: Format) -> str:
+    """Return where a member's network lies in the bundle, such as ``members/<name>/model.ts`` or ``clip.onnx``."""
+    return f"members/{member}/{network}{FORMAT_SUFFIXES[kind]}"

@@ -7,7 +7,7 @@ which version to serve. Readers start at the pointer, so a version that is still
 import hashlib
 from pathlib import Path
 
-from bundle.document import BUNDLE_FILE, Name, Sha256, Task
+from bundle.document import BUNDLE_FILE, Name, Sha256
 from bundle.reading import VerifiedBundle, parse_bundle, parse_document, read_bundle
 from core.errors import MismatchError
 from core.files import sha256_file, write_bytes
@@ -19,31 +19,29 @@ POINTER_FILE = "current.json"
 
 
 class Figures(Settings):
-    """What a release was let through with: measured by the evaluation, all 0..1, None where not measured.
+    """What a release was let through with: what its evaluation measured on the test split."""
 
-    Of networks that mark regions: ``f1``, the share of authentic pictures called forged, and as ``robustness`` the
-    worst F1 on degraded pictures divided by the F1 on the pictures as they are. Of classifiers, over whole media:
-    ``auc``, the share of manipulated media called so (``tpr``), that of authentic ones, and as ``robustness`` what the
-    worst degradation leaves of the AUC above chance.
-    """
-
-    task: Task = "segmentation"
-    f1: float | None = None
-    auc: float | None = None
-    tpr: float | None = None
-    authentic_fpr: float | None = None
-    robustness: float | None = None
+    task: str
+    """Whose gate it passed."""
+    values: dict[str, float | None]
+    """By name, as the task names what its releases are gated by; None where not measured."""
 
 
 class Pointer(Settings):
-    """The content of ``current.json``; ``previous`` is the version that was current before, None for the first."""
+    """The content of ``current.json``."""
 
     name: Name
+    """Of the bundle."""
     version: Name
+    """That is current."""
     bundle_sha256: Sha256
+    """Of its ``bundle.json``."""
     previous: Name | None = None
+    """Version that was current before; None for the first."""
     figures: Figures
+    """That let it through the gate."""
     evaluation_sha256: Sha256
+    """Of the evaluation's metrics."""
 
 
 def release_uri(root: str, name: str, version: str = "") -> str:

@@ -4,134 +4,90 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import Bundle, BundleFile, BundleMember, Format
+from bundle.document import BundleMember, ExportedNetwork, Format
 from bundle.reading import VerifiedBundle
 from core.errors import MismatchError, SettingsError, unknown_name
+from media.spec import InputSpec
 
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-RunFrames = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
-RunClips = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
-Network = Callable[..., list[NDArray[np.float32]]]  # arrays in, arrays out, in the order of the file's own
+Run = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[np.float32]]]
+"""A network: a batch of its input arrays by name to its output arrays by name, for any batch size B ≥ 1."""
+Networks = Mapping[str, Run]
+"""A member's networks by their names in the bundle: ``model``, and ``clip`` where there is one."""
 
 METADATA_KEY = "veriframe.json"  # name of the extra file in a TorchScript archive and of the property in ONNX
 
 
-@dataclass(frozen=True)
-class FaceRun:
-    """A classifier of faces as a runtime opened it, for any batch size B ≥ 1.
-
-    Attributes:
-        frames: pixels uint8 [B, C, S, S] to float32 arrays by the names of the member's ``outputs``: ``logits`` [B, 1],
-            ``vectors`` [B, D], ``heatmap`` [B, 1, h, w] in 0..1.
-        clip: vectors float32 [B, T, D], padded at the end to the T of ``input.frames``, and lengths int64 [B] in 1..T,
-            to logits float32 [B, 1]; None for a member without clips.
-    """
-
-    frames: RunFrames
-    clip: RunClips | None = None
-
-
 def member_metadata(
-    bundle_name: str, member: str, labels: tuple[str, ...], input_json: str, checkpoint: str, part: str = ""
+    bundle_name: str, member: str, network: str, *, classes: Sequence[str], input_spec: InputSpec, checkpoint: str
 ) -> str:
     """Return the JSON that travels inside each exported network, so that a file out of its bundle can be identified.
 
-    ``part`` is ``clip`` in a member's second network.
+    Args:
+        bundle_name: of the bundle.
+        member: whose network it is.
+        network: its name, such as ``model``.
+        classes: names of the labels.
+        input_spec: what the member reads.
+        checkpoint: SHA-256 of the checkpoint it was exported from.
     """
-    fields: dict[str, Any] = {"bundle": bundle_name, "member": member, "labels": labels}
-    fields |= {"checkpoint_sha256": checkpoint} | ({"part": part} if part else {})
-    return json.dumps({**fields, "input": json.loads(input_json)}, sort_keys=True, separators=(",", ":"))
+    fields = {
+        "bundle": bundle_name,
+        "member": member,
+        "network": network,
+        "classes": list(classes),
+        "checkpoint_sha256": checkpoint,
+        "input": input_spec.model_dump(mode="json"),
+    }
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
-def open_runtime(
+def open_networks(
     bundle: VerifiedBundle, kind: Format, *, device: str = "cpu", threads: int | None = None
-) -> dict[str, Run]:
-    """Load the network of every member that marks regions.
+) -> dict[str, dict[str, Run]]:
+    """Load every network of every member.
 
     Each is loaded from bytes whose hash was checked, never from a file that may have changed in between.
 
     Args:
-        bundle: as ``read_bundle`` returns it, of the task ``segmentation``.
+        bundle: as ``read_bundle`` returns it.
         kind: ``torchscript`` (imports torch) or ``onnx`` (imports onnxruntime and no torch).
         device: ``cpu``, or ``cuda`` (``cuda:1``).
         threads: of one forward pass on the CPU; None leaves the library's default.
 
     Returns:
-        By member name a function from uint8 [B, C, S, S] to float32 logits [B, 1, S, S], for any B ≥ 1.
+        By member, by the network's name, the network.
 
     Raises:
-        SettingsError: for a kind the bundle does not hold or whose library is not installed, or another task.
-        MismatchError: when a file was altered, or is the network of another member.
+        SettingsError: for a kind that the bundle does not hold or whose library is not installed.
+        MismatchError: when a file was altered, or is another network; names the file.
     """
-    opener = _Opener(bundle, kind, device, threads, task="segmentation")
-    return {member.name: _first(opener.frames(member)) for member in bundle.document.members}
+    openers = {"torchscript": _open_torchscript, "onnx": _open_onnx}
+    if kind not in openers:
+        raise unknown_name("runtime", kind, openers)
+    if kind not in bundle.document.formats:
+        raise SettingsError(f"{bundle.store.uri} holds no {kind}; it holds {', '.join(bundle.document.formats)}")
 
+    def opened(member: BundleMember, name: str, network: ExportedNetwork) -> Run:
+        file = network.files[kind]
+        run, metadata = openers[kind](network, bundle.read(file), file.path, device, threads)
+        _require_network(bundle, member, name, metadata, file.path)
+        return run
 
-def open_faces(
-    bundle: VerifiedBundle, kind: Format, *, device: str = "cpu", threads: int | None = None
-) -> dict[str, FaceRun]:
-    """Load the networks of every classifier of faces; arguments and errors are those of ``open_runtime``.
-
-    Returns:
-        By member name its network of frames and, where it has one, of clips.
-    """
-    opener = _Opener(bundle, kind, device, threads, task="classification")
     return {
-        member.name: FaceRun(
-            _named(opener.frames(member), member.outputs),
-            _first(opener.clips(member)) if member.clip_files else None,
-        )
+        member.name: {name: opened(member, name, network) for name, network in member.networks.items()}
         for member in bundle.document.members
     }
 
 
-def _first(network: Network) -> Callable[..., NDArray[np.float32]]:
-    return lambda *arrays: network(*arrays)[0]
-
-
-def _named(network: Network, outputs: Sequence[str]) -> RunFrames:
-    return lambda pixels: dict(zip(outputs, network(pixels), strict=True))
-
-
-class _Opener:
-    """Opens the files of one bundle in one format; checks first that it can."""
-
-    def __init__(self, bundle: VerifiedBundle, kind: Format, device: str, threads: int | None, *, task: str) -> None:
-        opened = {"torchscript": _open_torchscript, "onnx": _open_onnx}
-        if kind not in opened:
-            raise unknown_name("runtime", kind, opened)
-        if kind not in bundle.document.formats:
-            raise SettingsError(f"{bundle.store.uri} holds no {kind}; it holds {', '.join(bundle.document.formats)}")
-        if bundle.document.task != task:
-            raise SettingsError(f"{bundle.store.uri} is a bundle for {bundle.document.task}, not for {task}")
-        self._bundle = bundle
-        self._kind = kind
-        self._open = opened[kind]
-        self._device = device
-        self._threads = threads
-
-    def frames(self, member: BundleMember) -> Network:
-        """Open a member's network of pixels."""
-        return self._network(member, member.files[self._kind])
-
-    def clips(self, member: BundleMember) -> Network:
-        """Open a member's network of clips."""
-        return self._network(member, member.clip_files[self._kind], "clip")
-
-    def _network(self, member: BundleMember, file: BundleFile, part: str = "") -> Network:
-        network, metadata = self._open(self._bundle.read(file), file.path, self._device, self._threads)
-        _require_member(self._bundle.document, member, metadata, file.path, part)
-        return network
-
-
-def _open_torchscript(data: bytes, path: str, device: str, threads: int | None) -> tuple[Network, str | bytes]:
+def _open_torchscript(
+    network: ExportedNetwork, data: bytes, path: str, device: str, threads: int | None
+) -> tuple[Run, str | bytes]:
     """Return the network and its metadata."""
     try:
         import torch
@@ -143,22 +99,26 @@ def _open_torchscript(data: bytes, path: str, device: str, threads: int | None) 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is deprecated", category=Warning)
         try:
-            network = torch.jit.load(  # type: ignore[no-untyped-call]
+            script = torch.jit.load(  # type: ignore[no-untyped-call]
                 io.BytesIO(data), map_location=device, _extra_files=extra
             )
         except Exception as error:
             raise _unopened(path, error) from error
 
-    def run(*arrays: NDArray[Any]) -> list[NDArray[np.float32]]:
+    def run(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         with torch.inference_mode():
-            found: Any = network(*(torch.from_numpy(array).to(device) for array in arrays))
-            found = found if isinstance(found, tuple) else (found,)
-            return [np.asarray(one.cpu().numpy(), dtype=np.float32) for one in found]
+            tensors = script(*(torch.from_numpy(arrays[name]).to(device) for name in network.inputs))
+            return {
+                name: np.asarray(tensor.cpu().numpy(), dtype=np.float32)
+                for name, tensor in zip(network.outputs, tensors, strict=True)
+            }
 
     return run, extra[METADATA_KEY]
 
 
-def _open_onnx(data: bytes, path: str, device: str, threads: int | None) -> tuple[Network, str | bytes]:
+def _open_onnx(
+    network: ExportedNetwork, data: bytes, path: str, device: str, threads: int | None
+) -> tuple[Run, str | bytes]:
     """Return the network and its metadata."""
     # The official builds report what they run to their maker, and leave an identifier of the machine in the home
     # folder, unless this is set before they are imported.
@@ -178,11 +138,11 @@ def _open_onnx(data: bytes, path: str, device: str, threads: int | None) -> tupl
     except Exception as error:
         raise _unopened(path, error) from error
 
-    names = [given.name for given in session.get_inputs()]
+    outputs = list(network.outputs)
 
-    def run(*arrays: NDArray[Any]) -> list[NDArray[np.float32]]:
-        found = session.run(None, dict(zip(names, arrays, strict=True)))
-        return [np.asarray(one, dtype=np.float32) for one in found]
+    def run(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        values = session.run(outputs, {name: arrays[name] for name in network.inputs})
+        return {name: np.asarray(value, dtype=np.float32) for name, value in zip(outputs, values, strict=True)}
 
     return run, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
 
@@ -192,10 +152,17 @@ def _unopened(path: str, error: Exception) -> MismatchError:
     return MismatchError(f"{path} cannot be opened: {' '.join(str(error).split())}")
 
 
-def _require_member(document: Bundle, member: BundleMember, metadata: str | bytes, path: str, part: str) -> None:
+def _require_network(
+    bundle: VerifiedBundle, member: BundleMember, network: str, metadata: str | bytes, path: str
+) -> None:
     text = metadata.decode() if isinstance(metadata, bytes) else metadata
     expected = member_metadata(
-        document.name, member.name, member.labels, member.input.to_json(), member.checkpoint_sha256, part
+        bundle.document.name,
+        member.name,
+        network,
+        classes=bundle.document.classes,
+        input_spec=member.input,
+        checkpoint=member.checkpoint_sha256,
     )
     if text != expected:
-        raise MismatchError(f"{path} says it is {text or 'nothing'}, bundle.json says {expected}")
+        raise MismatchError(f"{path} is the network of {text or 'nothing known'}, bundle.json describes {expected}")

@@ -60,6 +60,18 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file that a person named.
+
+    Raises:
+        StorageError: when it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def sha256_file(path: Path) -> str:
     """Return the hex SHA-256 of a file, read in blocks of 1 MiB."""
     digest = hashlib.sha256()

@@ -1,5 +1,6 @@
 """Typed, frozen settings: the base of every recipe and specification, and the one way to read them."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +15,24 @@ from core.errors import SettingsError
 class Settings(BaseModel):
     """A frozen model that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    # The text below a field is its description: in the JSON Schema that editors complete recipes with, and in errors.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no white space; equal settings give equal bytes."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
 
 S = TypeVar("S", bound=Settings)
 
 
-def _explain(model: type[Settings], error: ValidationError, origin: str) -> str:
+def problems(model: type[Settings], error: ValidationError) -> list[str]:
+    """Return a line for each wrong key: its name, its value and what was allowed."""
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"]) or "(root)"
@@ -32,8 +40,8 @@ def _explain(model: type[Settings], error: ValidationError, origin: str) -> str:
         allowed = problem["msg"]
         if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
             allowed = f"unknown key; allowed: {', '.join(sorted(model.model_fields))}"
-        lines.append(f"  {key}{value}: {allowed}")
-    return f"{origin}: {len(lines)} setting(s) are wrong\n" + "\n".join(lines)
+        lines.append(f"{key}{value}: {allowed}")
+    return lines
 
 
 def validate(model: type[S], data: Mapping[str, Any], origin: str) -> S:
@@ -50,7 +58,37 @@ def validate(model: type[S], data: Mapping[str, Any], origin: str) -> S:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(_explain(model, error, origin)) from None
+        lines = problems(model, error)
+        message = "\n".join([f"{origin}: {len(lines)} setting(s) are wrong", *(f"  {line}" for line in lines)])
+        raise SettingsError(message) from None
+
+
+def parse_mapping(text: str, origin: str) -> dict[str, Any]:
+    """Read YAML (and so JSON) text that is a mapping, whatever its keys.
+
+    Raises:
+        SettingsError: when it is none.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{origin}: not readable as YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise SettingsError(f"{origin}: expected a mapping of keys to values, got {type(data).__name__}")
+    return data
+
+
+def load_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML or JSON file that is a mapping, whatever its keys.
+
+    Raises:
+        SettingsError: when the file is absent, unreadable or no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_mapping(text, str(path))
 
 
 def parse(model: type[S], text: str, origin: str) -> S:
@@ -59,13 +97,7 @@ def parse(model: type[S], text: str, origin: str) -> S:
     Raises:
         SettingsError: when the text is no mapping or does not validate.
     """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{origin}: not readable as YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise SettingsError(f"{origin}: expected a mapping of keys to values, got {type(data).__name__}")
-    return validate(model, data, origin)
+    return validate(model, parse_mapping(text, origin), origin)
 
 
 def load(model: type[S], path: Path) -> S:
@@ -74,11 +106,7 @@ def load(model: type[S], path: Path) -> S:
     Raises:
         SettingsError: when the file is absent, unreadable or does not validate.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse(model, text, str(path))
+    return validate(model, load_mapping(path), str(path))
 
 
 def merge(base: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.errors import BadInputError, MismatchError
 from core.files import atomic_write, sha256_file, write_text
 from data.samples import sample_id as sample_id
-from media.spec import PreprocessingSpec, read_spec
+from media.extraction import SampleSpec, read_spec
 
 INDEX_FILE = "index.parquet"
 SPEC_FILE = "spec.json"
@@ -33,21 +33,28 @@ SCHEMA = pa.schema(
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("method", pa.string(), nullable=False),
         pa.field("compression", pa.string(), nullable=False),
-        pa.field("label", pa.int8(), nullable=False),  # 0 authentic, 1 manipulated
+        pa.field("label", pa.int8(), nullable=False),  # position in the specification's classes
         pa.field("label_name", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),  # train, val or test
         pa.field("frame", pa.int32(), nullable=False),  # 0 for a still
         pa.field("time_ms", pa.float64(), nullable=False),
         pa.field("track", pa.int32(), nullable=False),  # -1 where nothing is tracked
-        pa.field("box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1 in px of the medium
+        pa.field("run", pa.int32(), nullable=False),  # of consecutive frames; 0 where there is one
+        # Of the face, x0, y0, x1, y1 in px of the stored picture; null where nothing is known of it.
+        pa.field("box", pa.list_(pa.float32(), 4)),
         pa.field("box_score", pa.float32()),
+        # Right eye, left eye, tip of the nose, right and left corner of the mouth, x and y in px of the stored picture.
+        pa.field("landmarks", pa.list_(pa.float32(), 10)),
+        pa.field("crop", pa.list_(pa.float32(), 4)),  # where the stored picture lies on the frame: x0, y0, x1, y1 in px
+        pa.field("grid_x", pa.int8()),  # its origin on the frame modulo 16; null where it was scaled
+        pa.field("grid_y", pa.int8()),
         pa.field("width", pa.int32(), nullable=False),  # of the stored picture as shown, EXIF applied
         pa.field("height", pa.int32(), nullable=False),
         pa.field("forged_fraction", pa.float64(), nullable=False),  # forged pixels / pixels, 0..1
         pa.field("shard", pa.string(), nullable=False),  # <sha256>.tar
         pa.field("offset", pa.int64(), nullable=False),  # of the picture's bytes in the shard
         pa.field("size", pa.int64(), nullable=False),
-        pa.field("mask_offset", pa.int64()),  # null where there is no mask: all authentic
+        pa.field("mask_offset", pa.int64()),  # null where nothing is marked
         pa.field("mask_size", pa.int64()),
     ]
 )
@@ -55,10 +62,17 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SampleIndex:
-    """An index in memory: ``table`` has the columns of ``SCHEMA``, ``shards`` is the URI the shards lie under."""
+    """An index in memory.
+
+    Attributes:
+        table: the columns of ``SCHEMA``, a row a sample.
+        spec: classes, and how the samples came to be.
+        shards: URI that the shards lie under.
+        sha256: of the index's file.
+    """
 
     table: pa.Table
-    spec: PreprocessingSpec
+    spec: SampleSpec
     shards: str
     sha256: str
 
@@ -83,18 +97,18 @@ class SampleIndex:
         return SampleIndex(self.table.filter(keep), self.spec, self.shards, self.sha256)
 
 
-def schema_for(spec: PreprocessingSpec, shards: str) -> pa.Schema:
+def schema_for(spec: SampleSpec, shards: str) -> pa.Schema:
     """Return ``SCHEMA`` with the metadata that an index file carries."""
-    return SCHEMA.with_metadata({SHARDS_KEY: shards.encode(), SPEC_KEY: spec.sha256.encode()})
+    return SCHEMA.with_metadata({SHARDS_KEY: shards.encode(), SPEC_KEY: spec.digest.encode()})
 
 
-def write_index(folder: Path, table: pa.Table, spec: PreprocessingSpec, shards: str) -> None:
+def write_index(folder: Path, table: pa.Table, spec: SampleSpec, shards: str) -> None:
     """Write ``index.parquet`` and ``spec.json``, for an index that fits into memory.
 
     Args:
         folder: where to; made if it is not there.
         table: rows with the columns of ``SCHEMA``.
-        spec: how the samples' pixels came to be.
+        spec: classes, and how the samples came to be.
         shards: the URI the shards lie under.
 
     Raises:
@@ -126,6 +140,6 @@ def read_index(folder: Path) -> SampleIndex:
     if missing or SHARDS_KEY not in metadata:
         raise MismatchError(f"{path} lacks {', '.join(missing) or 'its metadata'}; extract it again with this version")
     written = metadata.get(SPEC_KEY, b"").decode()
-    if written != spec.sha256:
-        raise MismatchError(f"{path} was written with specification {written}, {SPEC_FILE} beside it is {spec.sha256}")
+    if written != spec.digest:
+        raise MismatchError(f"{path} was written with specification {written}, {SPEC_FILE} beside it is {spec.digest}")
     return SampleIndex(table.select(SCHEMA.names), spec, metadata[SHARDS_KEY].decode(), sha256_file(path))

@@ -1,7 +1,7 @@
 """Assigning samples to train, val and test so that no group is in two of them."""
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 from core.errors import VeriframeError
 from core.settings import Settings
 from data.index import SPLITS
+from data.labels import is_manipulated
 
 SplitName = Literal["train", "val", "test"]
 
-CLASSES = ("authentic", "forged")
 # Forged pixels / pixels; a forgery's size decides how hard it is, so each split gets its share of every band.
 AREA_BANDS = (0.01, 0.05)
-_STRATA = 2 + len(AREA_BANDS)  # authentic ones, and the bands
+_BANDS = 1 + len(AREA_BANDS)
 
 
 class SplitError(VeriframeError):
@@ -26,20 +26,24 @@ class SplitError(VeriframeError):
 class SplitSettings(Settings):
     """How samples are split: by seeded fractions of each stratum, by an official file, or all into one split.
 
-    ``fractions`` leaves a split out by not naming it. ``file`` is a CSV or JSON file of name and split (see
-    ``data.official_splits``). ``all`` is for a set that serves one purpose, such as an external test set, which may
-    lack a class. Where neither is given and the data set brings splits of its own, these count unless ``official`` is
-    false; what they do not name is divided among the other splits by ``fractions``.
+    Where neither a file nor ``all`` is given and the data set brings splits of its own, these count unless
+    ``official`` is false; what they do not name is divided among the other splits by ``fractions``.
     """
 
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """Decides which groups come into which split."""
     fractions: dict[SplitName, float] = Field(default={"train": 0.8, "val": 0.1, "test": 0.1})
+    """Share of the samples by split, of the sum 1; one that is not named gets none."""
     file: str | None = None
+    """A CSV or JSON file of names and splits (see ``data.official_splits``): URI, path, or key in the source."""
     all: SplitName | None = None
+    """The split of all samples: for a set that serves one purpose, such as an external test set. It may lack a
+    class."""
     official: bool = True
+    """Whether splits that the data set brings count."""
 
     @model_validator(mode="after")
-    def _check(self) -> "SplitSettings":
+    def _check(self) -> Self:
         if (
             any(not 0 <= value <= 1 for value in self.fractions.values())
             or abs(sum(self.fractions.values()) - 1) > 1e-6
@@ -55,6 +59,7 @@ def assign_by_fractions(
     keys: NDArray[np.uint64],
     labels: NDArray[np.int8],
     forged_fractions: NDArray[np.float64],
+    classes: Sequence[str],
     settings: SplitSettings,
 ) -> NDArray[np.int8]:
     """Assign whole groups so that every split gets its fraction of every stratum.
@@ -66,8 +71,9 @@ def assign_by_fractions(
     Args:
         groups: the group of each sample, as the number of one of its samples.
         keys: a hash of each sample's name; that of the sample a group is numbered by decides the group's place.
-        labels: 0 authentic, 1 forged.
+        labels: the class of each sample.
         forged_fractions: forged pixels / pixels, 0..1.
+        classes: names of the labels 0, 1 and so on.
         settings: seed and fractions.
 
     Returns:
@@ -77,16 +83,20 @@ def assign_by_fractions(
         SplitError: when a split would have no sample of some class; both are named.
     """
     roots, group_of = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(roots), _STRATA), np.int64)
-    stratum = np.where(labels == 0, 0, 1 + np.digitize(forged_fractions, AREA_BANDS))
-    np.add.at(counts, (group_of, stratum), 1)
+    # The strata: what is authentic, and of every other class its bands.
+    stratum = np.where(
+        is_manipulated(labels),
+        1 + _BANDS * (labels.astype(np.int64) - 1) + np.digitize(forged_fractions, AREA_BANDS),
+        0,
+    )
+    counts = _counted(group_of, stratum, (len(roots), 1 + _BANDS * (len(classes) - 1)))
     active = [number for number, name in enumerate(SPLITS) if settings.fractions.get(name, 0) > 0]  # type: ignore[call-overload]
     shares = np.array([settings.fractions[SPLITS[number]] for number in active])  # type: ignore[index]
     order = np.lexsort((_mix(keys[roots], settings.seed), -counts.sum(axis=1)))
     chosen = _greedy(counts, order, shares)
-    per_class = np.stack([counts[:, 0], counts[:, 1:].sum(axis=1)], axis=1)
+    per_class = _counted(group_of, labels, (len(roots), len(classes)))
     _fill_empty(chosen, per_class, order, len(active))
-    _require_classes(chosen, per_class, [SPLITS[number] for number in active])
+    _require_classes(chosen, per_class, [SPLITS[number] for number in active], classes)
     return np.array(active, np.int8)[chosen[group_of]]
 
 
@@ -96,6 +106,7 @@ def assign_beside_official(
     labels: NDArray[np.int8],
     forged_fractions: NDArray[np.float64],
     official: NDArray[np.int8],
+    classes: Sequence[str],
     settings: SplitSettings,
 ) -> NDArray[np.int8]:
     """Keep the splits that a data set brings, and divide what they do not name among the other splits.
@@ -104,11 +115,12 @@ def assign_beside_official(
     trained on people it is judged on.
 
     Args:
-        groups: as for ``assign_by_fractions``, and so are ``keys``, ``labels``, ``forged_fractions`` and ``settings``.
+        groups: as for ``assign_by_fractions``, and so are all but ``official``.
         keys: see there.
         labels: see there.
         forged_fractions: see there.
         official: position in ``data.index.SPLITS``; -1 where the data set has none for a sample.
+        classes: see there.
         settings: see there.
 
     Returns:
@@ -126,9 +138,18 @@ def assign_beside_official(
         rest = settings.model_copy(update={"fractions": {name: share / total for name, share in shares.items()}})
         numbers = np.flatnonzero(free)
         _, first, inverse = np.unique(groups[free], return_index=True, return_inverse=True)
-        own = first[inverse].astype(np.int64)  # groups are numbered by samples, here by those of the rest
-        splits[free] = assign_by_fractions(own, keys[numbers], labels[numbers], forged_fractions[numbers], rest)
+        own = first[inverse].astype(np.int64)  # groups are numbered by samples: these by those of the rest
+        splits[free] = assign_by_fractions(
+            own, keys[numbers], labels[numbers], forged_fractions[numbers], classes, rest
+        )
     return splits
+
+
+def _counted(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Return how often each pair of row and column occurs, int64 of ``shape``."""
+    counts = np.zeros(shape, np.int64)
+    np.add.at(counts, (rows, columns), 1)
+    return counts
 
 
 def _greedy(counts: NDArray[np.int64], order: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -153,7 +174,7 @@ def _greedy(counts: NDArray[np.int64], order: NDArray[np.int64], shares: NDArray
 def _fill_empty(chosen: NDArray[np.int64], per_class: NDArray[np.int64], order: NDArray[np.int64], splits: int) -> None:
     """Give each split that lacks a class the smallest group of that class whose split keeps some of every class."""
     for split in range(splits):
-        for kind in range(len(CLASSES)):
+        for kind in range(per_class.shape[1]):
             held = np.stack([per_class[chosen == s].sum(axis=0) for s in range(splits)])
             if held[split, kind]:
                 continue
@@ -164,16 +185,18 @@ def _fill_empty(chosen: NDArray[np.int64], per_class: NDArray[np.int64], order: 
                     break
 
 
-def _require_classes(chosen: NDArray[np.int64], per_class: NDArray[np.int64], names: list[str]) -> None:
+def _require_classes(
+    chosen: NDArray[np.int64], per_class: NDArray[np.int64], names: Sequence[str], classes: Sequence[str]
+) -> None:
     for split, name in enumerate(names):
-        for kind, label in enumerate(CLASSES):
+        for kind, label in enumerate(classes):
             if per_class[chosen == split, kind].sum():
                 continue
             having = per_class[:, kind] > 0
             raise SplitError(
                 f"split {name!r} has no {label} sample: the data set has {int(per_class[:, kind].sum())} in "
                 f"{int(having.sum())} group(s), the largest group of all holds {int(per_class.sum(axis=1).max())} of "
-                f"{int(per_class.sum())} samples. Add {label} pictures from other sources, leave the split out of "
+                f"{int(per_class.sum())} samples. Add {label} samples from other sources, leave the split out of "
                 "splits.fractions, or, for a set that serves one purpose, set splits.all"
             )
 
@@ -216,14 +239,19 @@ def require_no_overlap(
     )
 
 
-def require_classes(splits: NDArray[np.int8], labels: NDArray[np.int8]) -> None:
+def require_classes(splits: NDArray[np.int8], labels: NDArray[np.int8], classes: Sequence[str]) -> None:
     """Check that every split that has samples has some of each class.
+
+    Args:
+        splits: position in ``data.index.SPLITS``; negative where a sample is in none.
+        labels: the class of each sample.
+        classes: names of the labels 0, 1 and so on.
 
     Raises:
         SplitError: naming split and class.
     """
     present = [number for number in range(len(SPLITS)) if (splits == number).any()]
     inside = splits >= 0
-    per_class = np.stack([labels[inside] == 0, labels[inside] == 1], axis=1).astype(np.int64)
+    per_class = np.eye(len(classes), dtype=np.int64)[labels[inside]]
     positions = np.searchsorted(np.array(present), splits[inside]).astype(np.int64)
-    _require_classes(positions, per_class, [SPLITS[number] for number in present])
+    _require_classes(positions, per_class, [SPLITS[number] for number in present], classes)

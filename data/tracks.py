@@ -1,4 +1,4 @@
-"""Tracks: the rows of an index that show one face of one medium, in the order of time."""
+"""Tracks: the rows of an index that show one face of one medium, run after run and in the order of time."""
 
 import random
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Tracks:
     """The tracks of an index, ordered by medium and track number.
 
     Attributes:
-        rows: int64 [N], all rows of the index, track after track and in a track frame after frame.
+        rows: int64 [N], all rows of the index: track after track, in each run after run, in each frame after frame.
         starts: int64 [T], where each track begins in ``rows``.
         lengths: int64 [T], how many rows each track has, at least 1.
     """
@@ -33,13 +33,13 @@ class Tracks:
 
 
 def find_tracks(index: SampleIndex) -> Tracks:
-    """Find the tracks of an index: rows that agree in ``media_id`` and ``track``, in the order of ``frame``.
+    """Find the tracks of an index: rows that agree in ``media_id`` and ``track``, ordered by ``run`` and ``frame``.
 
     What is not tracked (``track`` -1) counts as the one face of its medium, so that a still is a track of one frame.
     """
     media = np.unique(index.column("media_id").astype("S"), return_inverse=True)[1]
     track = index.column("track")
-    rows = np.lexsort([index.column("frame"), track, media]).astype(np.int64)
+    rows = np.lexsort([index.column("frame"), index.column("run"), track, media]).astype(np.int64)
     changes = (np.diff(media[rows]) != 0) | (np.diff(track[rows]) != 0)
     starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(rows)), dtype=bool), changes])).astype(np.int64)
     return Tracks(rows, starts, np.diff(starts, append=len(rows)).astype(np.int64))

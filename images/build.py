@@ -23,7 +23,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BASE_IMAGE = "veriframe-base:bookworm"
 PREFIX = "veriframe-"
 CONTEXT = (
-    *("bundle", "components", "core", "data", "images", "judging", "media", "models", "requirements", "serving"),
+    *("bundle", "components", "core", "data", "images", "judging"),
+    *("media", "models", "requirements", "serving", "tasks"),
 )
 
 

@@ -1,1 +1,4 @@
-"""The one place where models are judged: prediction, statistics, metrics, operating points, overlays and reports."""
+"""What evaluating any model takes: running networks, figures with intervals, calibration, plots and reports.
+
+It knows no task: what a task's figures are stands in ``tasks``.
+"""

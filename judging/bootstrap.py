@@ -1,7 +1,7 @@
-"""Percentile bootstrap by group: whole groups are drawn with replacement, because their pictures are not independent.
+"""Percentile bootstrap by group: whole groups are drawn with replacement, because their samples are not independent.
 
-Drawing a group several times weighs its pictures by that number, so every figure is written once, for a matrix of
-weights [resamples, pictures], and a thousand resamples are a few matrix products.
+Drawing a group several times weighs its samples by that number, so every figure is written once, for a matrix of
+weights [resamples, samples], and a thousand resamples are a few matrix products.
 
 Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile intervals).
 """
@@ -21,18 +21,21 @@ CHUNK_VALUES = 4_000_000  # weights held at once: 32 MB
 
 
 class Bootstrap(Settings):
-    """How intervals are drawn; 0 resamples gives none."""
+    """How intervals are drawn."""
 
     resamples: int = Field(default=1000, ge=0, le=100_000)
+    """How often groups are drawn; 0 gives no intervals."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Share of the resamples that an interval holds, 0..1."""
     seed: int = Field(default=0, ge=0)
+    """Of the draw."""
 
 
 def group_weights(groups: NDArray[np.str_], settings: Bootstrap) -> Iterator[Weights]:
-    """Yield the weights of the pictures in each resample, [some resamples, pictures], a few resamples at a time.
+    """Yield the weights of the samples in each resample, [some resamples, samples], a few resamples at a time.
 
     Args:
-        groups: the group of each picture [N].
+        groups: the group of each sample [N].
         settings: number of resamples and seed; the same seed and groups give the same weights, which is what pairs
             two models' figures.
     """
@@ -48,12 +51,12 @@ def group_weights(groups: NDArray[np.str_], settings: Bootstrap) -> Iterator[Wei
 def intervals(figures: Figures, groups: NDArray[np.str_], settings: Bootstrap) -> dict[str, tuple[float, float]]:
     """Return the interval of each figure.
 
-    A resample in which a figure is not defined (no authentic picture was drawn, say) is left out of its interval. A
+    A resample in which a figure is not defined (no authentic sample was drawn, say) is left out of its interval. A
     figure undefined in more than half of them, and every figure where there is only one group, has no interval.
 
     Args:
         figures: of weights [R, N] gives values [R] by name, NaN where undefined.
-        groups: the group of each picture [N].
+        groups: the group of each sample [N].
         settings: resamples, confidence and seed.
     """
     if settings.resamples == 0 or len(np.unique(groups)) < 2:

@@ -1,21 +1,16 @@
 """Calibrating on val: one temperature a member, then the weights of the ensemble.
 
-Both minimise the negative log-likelihood (NLL) of pixel labels. Pixels are drawn at random from the forged and from
-the authentic part of each picture and weighted by the inverse of the chance of being drawn, so that the weighted mean
-over the sample is an unbiased estimate of the mean over all pixels of each picture, every picture counting the same.
+Both minimise the negative log-likelihood (NLL) of binary targets over a weighted sample of whatever a task's networks
+are asked about: pixels, frames, clips or whole media.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-
-from core.errors import BadInputError
-from judging.guard import require_val
 
 TEMPERATURES = (0.05, 20.0)  # beyond these a network has learned nothing, or the sample holds one class
 LIKELIHOOD_FLOOR = 1e-12  # of which the logarithm is still finite
@@ -26,29 +21,29 @@ EM_TOLERANCE = 1e-9
 Floats = NDArray[np.float64]
 
 
-def calibrated(logit: Floats, temperature: float) -> Floats:
-    """Return sigmoid(logit / temperature)."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit / temperature)))
+def calibrated(logits: Floats, temperature: float) -> Floats:
+    """Return sigmoid(logits / temperature)."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits / temperature)))
 
 
-def temperature_nll(logit: Floats, forged: NDArray[np.bool_], weight: Floats, temperature: float) -> float:
-    """Weighted mean NLL, in nats a pixel, of ``sigmoid(logit / temperature)``.
+def temperature_nll(logits: Floats, targets: NDArray[np.bool_], weights: Floats, temperature: float) -> float:
+    """Weighted mean NLL, in nats an item, of ``sigmoid(logits / temperature)``.
 
     Args:
-        logit: float64 [n].
-        forged: bool [n], the truth.
-        weight: float64 [n], ≥ 0.
+        logits: float64 [n].
+        targets: bool [n], the truth.
+        weights: float64 [n], ≥ 0.
         temperature: > 0.
     """
-    signed = np.where(forged, -logit, logit) / temperature
-    return float(np.average(np.logaddexp(0.0, signed), weights=weight))
+    signed = np.where(targets, -logits, logits) / temperature
+    return float(np.average(np.logaddexp(0.0, signed), weights=weights))
 
 
 def mixture_nll(likelihood: Floats, weight: Floats, mixture: Floats) -> float:
     """Weighted mean NLL of a mixture.
 
     Args:
-        likelihood: float64 [members, n], what each member gives the true class of each pixel, 0..1.
+        likelihood: float64 [members, n], what each member gives the true class of each item, 0..1.
         weight: float64 [n].
         mixture: float64 [members], sums to 1.
     """
@@ -56,72 +51,20 @@ def mixture_nll(likelihood: Floats, weight: Floats, mixture: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class PixelSample:
-    """Sampled pixels of the val split.
+class CalibrationSample:
+    """A sample of the val split.
 
     Attributes:
-        logit: by member float64 [n], uncalibrated.
-        forged: bool [n].
-        weight: float64 [n]; those of one picture sum to 1.
-        fold: int8 [n], 0 or 1, the same for a whole group of pictures.
+        logits: by member float64 [n], uncalibrated; NaN where the member abstained.
+        targets: bool [n], the truth.
+        weights: float64 [n], ≥ 0, of every item in the mean.
+        folds: int8 [n], 0 or 1, the same for all of a group.
     """
 
-    logit: Mapping[str, Floats]
-    forged: NDArray[np.bool_]
-    weight: Floats
-    fold: NDArray[np.int8]
-
-
-class PixelSampler:
-    """Draws the sample picture by picture; memory is 8 bytes a pixel and member.
-
-    Args:
-        pixels_per_picture: how many are drawn from one picture, half of them forged where there are as many.
-        seed: the draw of a picture depends on it and on the picture's id alone.
-    """
-
-    def __init__(self, pixels_per_picture: int, seed: int) -> None:
-        self._count = pixels_per_picture
-        self._seed = seed
-        self._logits: dict[str, list[Floats]] = {}
-        self._forged: list[NDArray[np.bool_]] = []
-        self._weights: list[Floats] = []
-        self._folds: list[NDArray[np.int8]] = []
-
-    def add(self, row: Mapping[str, Any], mask: NDArray[np.bool_], logits: Mapping[str, NDArray[np.float32]]) -> None:
-        """Draw from one picture.
-
-        Args:
-            row: of the sample index.
-            mask: ground truth [H, W].
-            logits: by member float32 [H, W], before any temperature.
-
-        Raises:
-            SplitLeakError: when the row is not of the val split.
-        """
-        require_val([row["split"]], "calibration")
-        key = hashlib.sha256(f"{self._seed}\n{row['sample_id']}".encode()).digest()
-        where, weight = draw_pixels(mask, self._count, np.random.default_rng(int.from_bytes(key[:8], "big")))
-        for name, logit in logits.items():
-            self._logits.setdefault(name, []).append(logit.ravel()[where].astype(np.float64))
-        self._forged.append(mask.ravel()[where])
-        self._weights.append(weight)
-        self._folds.append(np.full(len(where), fold_of(str(row["group_id"])), dtype=np.int8))
-
-    def build(self) -> PixelSample:
-        """Return what was drawn.
-
-        Raises:
-            BadInputError: ``empty-class`` when there is no forged or no authentic pixel to learn from.
-        """
-        forged = np.concatenate(self._forged) if self._forged else np.zeros(0, dtype=np.bool_)
-        if forged.all() or not forged.any():
-            lacking = "authentic" if len(forged) and forged.all() else "forged"
-            raise BadInputError(
-                "empty-class", f"the val split has no {lacking} pixels, so nothing can be calibrated; extract with more"
-            )
-        logit = {name: np.concatenate(parts) for name, parts in self._logits.items()}
-        return PixelSample(logit, forged, np.concatenate(self._weights), np.concatenate(self._folds))
+    logits: Mapping[str, Floats]
+    targets: NDArray[np.bool_]
+    weights: Floats
+    folds: NDArray[np.int8]
 
 
 def fold_of(group: str) -> int:
@@ -129,35 +72,16 @@ def fold_of(group: str) -> int:
     return hashlib.sha256(group.encode()).digest()[0] % 2
 
 
-def draw_pixels(
-    mask: NDArray[np.bool_], count: int, generator: np.random.Generator
-) -> tuple[NDArray[np.int64], Floats]:
-    """Draw pixels from both classes of a mask without replacement.
-
-    Args:
-        mask: bool [H, W].
-        count: how many; half from each class, and what one class lacks from the other.
-        generator: source of chance.
-
-    Returns:
-        Flat positions int64 [n], n = min(count, H·W), and weights float64 [n] that sum to 1: each class weighs its
-        share of the picture's pixels.
-    """
-    flat = mask.ravel()
-    forged, authentic = np.flatnonzero(flat), np.flatnonzero(~flat)
-    from_forged = min(len(forged), max(count // 2, count - len(authentic)))
-    parts = [(forged, from_forged), (authentic, min(len(authentic), count - from_forged))]
-    where = [members[generator.choice(len(members), n, replace=False)] for members, n in parts if n]
-    weight = [np.full(n, len(members) / flat.size / n) for members, n in parts if n]
-    return np.concatenate(where).astype(np.int64), np.concatenate(weight)
-
-
-def fit_temperature(sample: PixelSample, member: str) -> float:
+def fit_temperature(sample: CalibrationSample, member: str) -> float:
     """Return the temperature of a member that minimises the NLL on the sample; 1 if no other is better."""
-    logit = sample.logit[member]
+    logits = sample.logits[member]
+    known = ~np.isnan(logits)
+    if not known.any():
+        return 1.0
+    logits, targets, weights = logits[known], sample.targets[known], sample.weights[known]
 
     def loss(log_temperature: float) -> float:
-        return temperature_nll(logit, sample.forged, sample.weight, float(np.exp(log_temperature)))
+        return temperature_nll(logits, targets, weights, float(np.exp(log_temperature)))
 
     found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-6})
     return round(float(np.exp(found.x)), DECIMALS) if found.fun < loss(0.0) else 1.0
@@ -172,16 +96,16 @@ class EnsembleWeights:
     note: str
 
 
-def fit_weights(sample: PixelSample, temperatures: Mapping[str, float]) -> EnsembleWeights:
-    """Fit the weights of the mean of the members' calibrated probabilities.
+def fit_weights(sample: CalibrationSample, temperatures: Mapping[str, float]) -> EnsembleWeights:
+    """Fit the weights of the mean of the members' calibrated probabilities, on the items that all of them judged.
 
     The NLL of the weighted mean is convex in the weights; it is minimised over the simplex by expectation maximisation
     for mixture proportions. Weights that were fitted fit the sample better by construction. So the question whether
-    they help is put to pictures they were not fitted on: val is halved by group, weights fitted on each half are tried
+    they help is put to items they were not fitted on: val is halved by group, weights fitted on each half are tried
     on the other, and equal weights are kept unless the fitted ones win there.
 
     Args:
-        sample: pixels of the val split.
+        sample: of the val split.
         temperatures: of every member.
     """
     names = list(temperatures)
@@ -189,16 +113,18 @@ def fit_weights(sample: PixelSample, temperatures: Mapping[str, float]) -> Ensem
     if len(names) == 1:
         return EnsembleWeights({names[0]: 1.0}, False, "one member")
     likelihood = np.stack([_likelihood(sample, name, temperatures[name]) for name in names])
-    halves = [sample.fold == 0, sample.fold == 1]
+    common = ~np.isnan(likelihood).any(axis=0)
+    likelihood, weights, folds = likelihood[:, common], sample.weights[common], sample.folds[common]
+    halves = [folds == 0, folds == 1]
     if not all(half.any() for half in halves):
         return EnsembleWeights(_named(names, equal), False, "equal: val has too few groups to tell whether others help")
-    gains = [_held_out_gain(likelihood, sample.weight, ours, theirs) for ours, theirs in (halves, halves[::-1])]
-    gain = float(np.average(gains, weights=[sample.weight[half].sum() for half in halves[::-1]]))
+    gains = [_held_out_gain(likelihood, weights, fit, held_out) for fit, held_out in (halves, halves[::-1])]
+    gain = float(np.average(gains, weights=[weights[half].sum() for half in halves[::-1]]))
     if gain <= 0:
         return EnsembleWeights(
             _named(names, equal), False, f"equal: fitted weights change the NLL of held-out val groups by {-gain:+.6f}"
         )
-    fitted = mixture_weights(likelihood, sample.weight)
+    fitted = mixture_weights(likelihood, weights)
     return EnsembleWeights(
         _named(names, fitted), True, f"fitted: the NLL of held-out val groups changes by {-gain:+.6f}"
     )
@@ -218,16 +144,16 @@ def mixture_weights(likelihood: Floats, weight: Floats) -> Floats:
     return mixture
 
 
-def _held_out_gain(likelihood: Floats, weight: Floats, fit: NDArray[np.bool_], judge: NDArray[np.bool_]) -> float:
-    mixture = mixture_weights(likelihood[:, fit], weight[fit])
+def _held_out_gain(likelihood: Floats, weights: Floats, fit: NDArray[np.bool_], held_out: NDArray[np.bool_]) -> float:
+    mixture = mixture_weights(likelihood[:, fit], weights[fit])
     equal = np.full(len(likelihood), 1.0 / len(likelihood))
-    held_out = likelihood[:, judge], weight[judge]
-    return mixture_nll(*held_out, equal) - mixture_nll(*held_out, mixture)
+    items = likelihood[:, held_out], weights[held_out]
+    return mixture_nll(*items, equal) - mixture_nll(*items, mixture)
 
 
-def _likelihood(sample: PixelSample, member: str, temperature: float) -> Floats:
-    forged = calibrated(sample.logit[member], temperature)
-    return np.asarray(np.where(sample.forged, forged, 1.0 - forged))
+def _likelihood(sample: CalibrationSample, member: str, temperature: float) -> Floats:
+    positive = calibrated(sample.logits[member], temperature)
+    return np.asarray(np.where(sample.targets, positive, 1.0 - positive))
 
 
 def _named(names: Sequence[str], mixture: Floats) -> dict[str, float]:

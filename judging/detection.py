@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from data.labels import AUTHENTIC, is_manipulated
 from judging.bootstrap import Bootstrap, Weights, intervals
-from judging.statistics import ratio
+from judging.ratios import ratio
 
 Vector = NDArray[np.float64]
 
@@ -57,7 +58,7 @@ class Ranking:
         ordered = scores[self._order]
         # Pictures of equal score pass a threshold together: only the last of each run is a point of the curve.
         self._ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(scores) else np.zeros(0, int)
-        self._positive = labels[self._order] == 1
+        self._positive = is_manipulated(labels[self._order])
 
     def __call__(self, weights: Weights) -> dict[str, Vector]:
         """Return values [R] by name for weights [R, N]; NaN where a class has no weight."""
@@ -78,11 +79,12 @@ class Ranking:
 
 
 def _ranking_values(labels: NDArray[Any], scores: Vector) -> dict[str, float]:
-    fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
+    positive = is_manipulated(labels)
+    fpr, tpr, _ = roc_curve(positive, scores, drop_intermediate=False)
     curve = (fpr[None], tpr[None])
     return {
-        "auc": float(roc_auc_score(labels, scores)),
-        "ap": float(average_precision_score(labels, scores)),
+        "auc": float(roc_auc_score(positive, scores)),
+        "ap": float(average_precision_score(positive, scores)),
         "eer": float(equal_error_rate(*curve)[0]),
         **{name: float(tpr_at_fpr(*curve, limit)[0]) for name, limit in FPR_LIMITS.items()},
     }
@@ -92,7 +94,7 @@ def _verdict_values(
     labels: NDArray[Any], scores: Vector, verdicts: NDArray[np.bool_], weights: Weights
 ) -> dict[str, Vector]:
     """Figures of the verdicts and of calibration, [R] by name, for weights [R, N]."""
-    positive = labels == 1
+    positive = is_manipulated(labels)
     tp, fn = weights @ (positive & verdicts), weights @ (positive & ~verdicts)
     fp, tn = weights @ (~positive & verdicts), weights @ (~positive & ~verdicts)
     recall_forged, recall_authentic = ratio(tp, tp + fn), ratio(tn, tn + fp)
@@ -115,7 +117,7 @@ def _by_medium(
     """Reduce samples to media: the mean score; a medium is forged where any of its samples is."""
     _, first, member = np.unique(media, return_index=True, return_inverse=True)
     mean = np.bincount(member, weights=scores) / np.bincount(member)
-    return (np.bincount(member, weights=labels == 1) > 0).astype(np.int8), mean, groups[first]
+    return (np.bincount(member, weights=is_manipulated(labels)) > 0).astype(np.int8), mean, groups[first]
 
 
 def detection_metrics(
@@ -130,7 +132,7 @@ def detection_metrics(
     """Return the figures of detection.
 
     Args:
-        labels: 0 authentic, 1 forged, [N].
+        labels: of the classes, 0 authentic, [N].
         scores: probability-like, 0..1, [N].
         groups: the unit of resampling, [N].
         threshold: fixed beforehand on val; a score at or above it is called forged.
@@ -146,7 +148,7 @@ def detection_metrics(
     if media is not None:
         labels, scores, groups = _by_medium(labels, scores, groups, media)
     verdicts = scores >= threshold
-    counts = {"authentic": int((labels == 0).sum()), "forged": int((labels == 1).sum())}
+    counts = {"authentic": int((labels == AUTHENTIC).sum()), "forged": int(is_manipulated(labels).sum())}
     missing = [name for name, count in counts.items() if not count]
     values: dict[str, float | None] = dict.fromkeys(NEEDS_BOTH)
     if not missing:

@@ -1,4 +1,4 @@
-"""Loading trained models to judge with."""
+"""Loading trained models to evaluate or export."""
 
 import json
 from collections.abc import Sequence
@@ -9,12 +9,9 @@ import torch
 
 from core.errors import BadInputError, MismatchError
 from data.index import SampleIndex
-from judging.faces import FaceMember
-from judging.predict import Member
-from media.spec import require_same_extraction
+from media.spec import require_suitable
 from models.checkpoint import LoadedNetwork, load_network, read_checkpoint
-from models.family import Task
-from models.registry import get_family
+from models.family import FAMILIES
 
 MODEL_FILE = "model.json"
 
@@ -23,7 +20,7 @@ MODEL_FILE = "model.json"
 class ModelDescription:
     """What a model says of itself: its task (None in the published layout), and its generation or stage."""
 
-    task: Task | None
+    task: str | None
     generation: str
 
 
@@ -56,8 +53,25 @@ def describe_model(model: Path) -> ModelDescription:
         SettingsError: when its family is unknown.
     """
     checkpoint = read_checkpoint(find_checkpoint(model)[0])
-    task = None if checkpoint.model_type is None else get_family(checkpoint.model_type).task
+    task = None if checkpoint.model_type is None else FAMILIES.get(checkpoint.model_type).task
     return ModelDescription(task, checkpoint.generation or "")
+
+
+def task_of(model: Path) -> str:
+    """Return the name of a model's task.
+
+    Raises:
+        BadInputError: ``not-a-model``, or the checkpoint cannot be read.
+        MismatchError: when the checkpoint does not say of which family its network is.
+        SettingsError: when its family is unknown.
+    """
+    task = describe_model(model).task
+    if task is None:
+        raise MismatchError(
+            f"{model} does not say which network it holds, as checkpoints of the published layout do not; use it as a "
+            "base: python -m components.train --base"
+        )
+    return task
 
 
 def load_model(model: Path, device: torch.device | str) -> LoadedNetwork:
@@ -76,47 +90,27 @@ def load_model(model: Path, device: torch.device | str) -> LoadedNetwork:
     return loaded
 
 
-def load_member(model: Path, device: torch.device | str, *, indexes: Sequence[SampleIndex] = ()) -> Member:
-    """Load a segmentation model as a member called by its variant's name.
+def load_for(
+    task: str, model: Path, device: torch.device | str, *, indexes: Sequence[SampleIndex] = ()
+) -> LoadedNetwork:
+    """Load a model of one task.
 
     Args:
+        task: name of the task that the model must be of.
         model: a folder that the training step wrote, or a checkpoint file.
         device: where to put the network.
-        indexes: the model must have been trained on pixels extracted as theirs were.
+        indexes: their samples must show what the model reads.
 
     Raises:
-        BadInputError: as ``load_model``; ``wrong-task`` when the model does not mark regions.
-        MismatchError: as ``load_model``; when model and an index differ in how pixels were extracted.
+        BadInputError: as ``load_model``; ``wrong-task`` when the model is of another task.
+        MismatchError: as ``load_model``; when an index does not suit the model.
     """
-    loaded = _load_for("segmentation", model, device, indexes)
-    return Member(loaded.member, loaded.network, loaded.spec.input)
-
-
-def load_face_member(
-    model: Path, device: torch.device | str, *, indexes: Sequence[SampleIndex] = ()
-) -> tuple[FaceMember, LoadedNetwork]:
-    """Load a classifier of faces as a member called by its variant's name, and what its checkpoint says.
-
-    Args:
-        model: a folder that the training step wrote, or a checkpoint file.
-        device: where to put the network.
-        indexes: the model must have been trained on faces cut as theirs were.
-
-    Raises:
-        BadInputError: as ``load_model``; ``wrong-task`` when the model does not classify.
-        MismatchError: as ``load_model``; when model and an index differ in how pixels were extracted.
-    """
-    loaded = _load_for("classification", model, device, indexes)
-    return FaceMember(loaded.member, loaded.network, loaded.spec.input, loaded.family.clips), loaded
-
-
-def _load_for(task: Task, model: Path, device: torch.device | str, indexes: Sequence[SampleIndex]) -> LoadedNetwork:
     loaded = load_model(model, device)
     if loaded.family.task != task:
-        does = {"segmentation": "marks no regions", "classification": "classifies no faces"}[task]
         raise BadInputError(
-            "wrong-task", f"{model} is of family {loaded.family.name} (task {loaded.family.task}), which {does}"
+            "wrong-task",
+            f"{model} is of family {loaded.family.name}, whose task is {loaded.family.task}; this is about {task}",
         )
     for index in indexes:
-        require_same_extraction(loaded.spec, f"model {loaded.member}", index.spec, "the index")
+        require_suitable(loaded.spec.input, f"model {loaded.member}", index.spec.extraction, "the index")
     return loaded

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.regions.verdict import OperatingPoint, judge
 from media.heat import lay_heat
 
 FOUND = (255, 48, 48)  # RGB of the outline of what a model marks
@@ -39,19 +38,17 @@ def _outline(canvas: Rgb, mask: NDArray[np.bool_], colour: tuple[int, int, int])
 def heat_overlay(
     rgb: Rgb,
     probability: NDArray[np.float32],
-    point: OperatingPoint,
+    marked: NDArray[np.bool_],
     truth: NDArray[np.bool_] | None = None,
     *,
     max_side: int = THUMBNAIL,
 ) -> Rgb:
     """Draw a model's probabilities as heat, what it marks outlined in red, and the truth outlined in light blue.
 
-    A picture that the operating point calls authentic has no red outline, whatever its pixels say.
-
     Args:
         rgb: uint8 [H, W, 3].
         probability: float32 [H, W], 0..1.
-        point: threshold and minimum area.
+        marked: bool [H, W]; nothing marked has no outline.
         truth: bool [H, W], when known.
         max_side: longest side of the result, px.
 
@@ -61,9 +58,7 @@ def heat_overlay(
     canvas = np.asarray(shrink(rgb, max_side), dtype=np.uint8)
     small = np.asarray(shrink(probability, max_side), dtype=np.float32)
     canvas = lay_heat(canvas, small)
-    verdict = judge(probability, point)
-    if verdict.forged:
-        _outline(canvas, verdict.mask, FOUND)
+    _outline(canvas, marked, FOUND)
     if truth is not None:
         _outline(canvas, truth, TRUTH)
     return canvas

@@ -4,9 +4,10 @@ This module imports neither torch nor matplotlib, so any step may use it.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -64,6 +65,15 @@ class Section:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     gallery: Sequence[Figure] = field(default=())
+
+
+def shown(metrics: Mapping[str, Any], name: str) -> Cell:
+    """Return a figure as a cell: its interval behind it, or the reason why it is not defined."""
+    value = metrics.get(name)
+    if value is None:
+        return Cell(None, metrics.get("undefined", {}).get(name, ""))
+    low_high = metrics.get("intervals", {}).get(name)
+    return Cell(float(value), f"{low_high[0]:.3f}–{low_high[1]:.3f}" if low_high else "")
 
 
 def _view(value: Value | Cell, digits: int) -> dict[str, str | bool]:

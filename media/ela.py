@@ -3,11 +3,21 @@
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from core.errors import BadInputError
-from media.spec import ElaSpec
+from core.settings import Settings
 
 JPEG_LIMIT = 65_500  # px a side; the largest that libjpeg writes
+
+
+class ElaSpec(Settings):
+    """Error level analysis: ``scale`` × |picture - its JPEG at ``quality``|, clipped to 0..255."""
+
+    quality: int = Field(default=90, ge=1, le=100)
+    """Of the JPEG, libjpeg's scale."""
+    scale: float = Field(default=15.0, gt=0)
+    """How much the differences are amplified."""
 
 
 def recompress(rgb: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

@@ -319,10 +319,10 @@ def _flatten(stack: NDArray[Any], shape: tuple[int, int], orientation: int) -> N
     """Reduce stacked instances to one layer by their greatest value."""
     if stack.ndim == 2:
         return stack
-    wanted = (shape, shape[::-1]) if orientation >= 5 else (shape,)
+    shapes = (shape, shape[::-1]) if orientation >= 5 else (shape,)
     if stack.ndim == 3 and stack.size:
         for axis, layer in ((0, stack.shape[1:]), (2, stack.shape[:2])):
-            if layer in wanted:
+            if layer in shapes:
                 return np.asarray(np.max(stack, axis=axis))
     raise BadInputError("mask-size", f"the mask is {_size(stack.shape)}, the picture is {_size(shape)}")
 

@@ -230,8 +230,8 @@ Window = Callable[[tuple[int, int], Mask | None, int, random.Random], tuple[int,
 def _random_window(shape: tuple[int, int], mask: Mask | None, size: int, draw: random.Random) -> tuple[int, int]:
     """Choose the top and left of a window, mostly one that holds a random forged pixel where there are any."""
     height, width = shape
-    wanted = draw.random() < FORGED_CROP_PROBABILITY
-    rows = np.cumsum(np.count_nonzero(mask, axis=1)) if mask is not None and wanted else np.zeros(1, dtype=np.intp)
+    over_forged = draw.random() < FORGED_CROP_PROBABILITY
+    rows = np.cumsum(np.count_nonzero(mask, axis=1)) if mask is not None and over_forged else np.zeros(1, dtype=np.intp)
     if mask is None or rows[-1] == 0:
         return draw.randint(0, height - size), draw.randint(0, width - size)
     row = int(np.searchsorted(rows, draw.randrange(int(rows[-1])), side="right"))
@@ -323,14 +323,24 @@ class Policy:
             of a window in it.
         """
         draw = random.Random(int(seed))  # a NumPy integer is no seed to it
+        return self.change(*self.window(rgb, mask, draw), seed, draw, frame=frame)
+
+    def window(self, rgb: Rgb, mask: Mask | None, draw: random.Random) -> tuple[Rgb, Mask | None]:
+        """Cut the window that the other steps then change, at a place taken from ``draw``."""
         if self.size is None:
             window = _jittered(rgb.shape[:2], _DEFINITIONS[self.name].kept, draw)
-            rgb, mask = rgb[window], None if mask is None else mask[window]
         elif self._window is not None:
             rgb, mask = pad_to(rgb, self.size), None if mask is None else pad_to(mask, self.size)
             top, left = self._window((rgb.shape[0], rgb.shape[1]), mask, self.size, draw)
             window = np.s_[top : top + self.size, left : left + self.size]
-            rgb, mask = rgb[window], None if mask is None else mask[window]
+        else:
+            return rgb, mask
+        return rgb[window], None if mask is None else mask[window]
+
+    def change(
+        self, rgb: Rgb, mask: Mask | None, seed: int, draw: random.Random, *, frame: int = 0
+    ) -> tuple[Rgb, Mask]:
+        """Do all but the window; the parameters come from ``draw`` and ``seed``, the rest is as in a call."""
         steps = getattr(self._thread, "steps", None)
         if steps is None:
             steps = self._thread.steps = compose(self.name, self.size or 1)

@@ -13,7 +13,7 @@ from models.weights import download, fit_weights, read_weights
 PYRAMID_STRIDES = (8, 16, 32)
 PROBE_SIZE = 64  # px; the smallest input at which every backbone's statistics are defined
 
-# Transformers are fixed to the size of their published weights unless they are told otherwise, each in its own way.
+# Transformers are fixed to the size of their published weights unless an option says otherwise, for each another one.
 FLEXIBLE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True}, {})
 
 
@@ -79,7 +79,7 @@ class PyramidBackbone(nn.Module):
         strides = _create(name, whole).feature_info.reduction()
         if not set(PYRAMID_STRIDES) <= set(strides):
             raise SettingsError(f"backbone {name!r} has features at the strides {strides}, not at {PYRAMID_STRIDES}")
-        levels = [max(level for level, stride in enumerate(strides) if stride == wanted) for wanted in PYRAMID_STRIDES]
+        levels = [len(strides) - 1 - strides[::-1].index(stride) for stride in PYRAMID_STRIDES]
         self.options = whole | {"out_indices": levels}
         self.model = _create(name, self.options)
         self.channels = [int(level.shape[1]) for level in _freeze_unused(self.model, in_channels, name)]
@@ -145,7 +145,7 @@ def _create(name: str, options: dict[str, Any], pretrained: bool = False) -> Any
         except (KeyError, ValueError, NotImplementedError, AssertionError, AttributeError) as error:
             problem = error
             break
-    raise SettingsError(f"backbone {name!r} cannot be used here: {problem}") from problem
+    raise SettingsError(f"backbone {name!r} cannot be used: {problem}") from problem
 
 
 def _freeze_unused(model: nn.Module, in_channels: int, name: str) -> Sequence[Tensor]:

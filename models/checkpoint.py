@@ -15,8 +15,8 @@ from core.errors import BadInputError, MismatchError, StorageError
 from core.files import atomic_write, sha256_file
 from core.settings import Settings, parse
 from media.spec import PreprocessingSpec
-from models.family import Family
-from models.registry import get_family
+from models.family import FAMILIES, Family
+from models.network import Network
 
 # What data parallelism and torch.compile put before the keys of the module they wrap.
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
@@ -42,7 +42,7 @@ class Checkpoint:
 
     Args:
         epoch: epochs finished.
-        model_state_dict: the network's state; in a best checkpoint the one that was judged (the averaged weights,
+        model_state_dict: the network's state; in a best checkpoint the one that was validated (the averaged weights,
             where the recipe asks for an average).
         optimizer_state_dict: the optimizer's state.
         loss: mean training loss of the last epoch.
@@ -54,9 +54,9 @@ class Checkpoint:
         recipe: the training recipe, JSON.
         model_type: the family's name.
         model_settings: the family's settings, JSON.
-        class_names: the names of the classes.
+        class_names: names of the labels 0, 1 and so on, as the data set has them.
         spec: the preprocessing specification, JSON.
-        spec_sha256: its hash.
+        spec_sha256: its digest.
         dataset_sha256: hash of the sample index trained on.
         metrics: what was measured on val.
         git_sha: the code's commit.
@@ -86,7 +86,7 @@ class Checkpoint:
     generation: str | None = None
 
 
-# What torch says when it declines to call or build something; other messages mean a file of another kind.
+# What torch's errors hold when it declines to call or build something; other messages mean a file of another kind.
 REFUSALS = ("Unsupported global", "unsupported GLOBAL", "unrecognized function", "Can only build", "Can only create")
 
 CHECKPOINT_KEYS = tuple(entry.name for entry in fields(Checkpoint))
@@ -94,12 +94,25 @@ CHECKPOINT_KEYS = tuple(entry.name for entry in fields(Checkpoint))
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network ready to judge, in evaluation mode, and what its checkpoint says of it."""
+    """A network in evaluation mode, and what its checkpoint says of it.
 
-    network: nn.Module
+    Attributes:
+        network: on the device that was asked for.
+        family: its family.
+        model_settings: an instance of the family's settings.
+        spec: how the samples that it learned from came to be, and what it reads.
+        classes: names of the labels 0, 1 and so on.
+        member: the variant's name.
+        generation: such as ``v3``; "" where the file does not say.
+        metrics: what was measured on val.
+        checkpoint_sha256: of the file.
+    """
+
+    network: Network
     family: Family
     model_settings: Settings
     spec: PreprocessingSpec
+    classes: tuple[str, ...]
     member: str
     generation: str
     metrics: dict[str, Any]
@@ -194,7 +207,7 @@ def load_state(network: nn.Module, state_dict: Mapping[str, Tensor], family: Fam
         network: a network that ``family`` built.
         state_dict: the state, in the present or a published layout.
         family: the network's family.
-        strict: True: everything must match (resuming, judging). False: the keys under the family's ``replaceable``
+        strict: True: everything must match (resuming, prediction). False: the keys under the family's ``replaceable``
             prefixes may be absent, too many or of another shape (fine-tuning from a base); all others must match.
 
     Returns:
@@ -255,34 +268,37 @@ def network_of(checkpoint: Checkpoint, path: Path, *, device: str | torch.device
     Raises:
         MismatchError: when the checkpoint does not describe its network (the published layout does not), when
             its specification is not what its hash says, or when its weights do not fit.
-        SettingsError: when its settings or its family are unknown to this version.
+        SettingsError: when its settings or its family are unknown to this version, or its input or classes are not
+            what the family takes.
     """
     described = (checkpoint.model_type, checkpoint.model_settings, checkpoint.spec, checkpoint.class_names)
-    if checkpoint.model_type is None or checkpoint.model_settings is None or checkpoint.spec is None:
+    if (
+        checkpoint.model_type is None
+        or checkpoint.model_settings is None
+        or checkpoint.spec is None
+        or checkpoint.class_names is None
+    ):
         raise MismatchError(
             f"{path} does not say which network it holds ({sum(part is None for part in described)} of model_type, "
             "model_settings, spec, class_names are missing), as checkpoints of the published layout do not; "
             "use it as a base: python -m components.train --base"
         )
     spec = parse(PreprocessingSpec, checkpoint.spec, f"{path}: spec")
-    if checkpoint.spec_sha256 != spec.sha256:
+    if checkpoint.spec_sha256 != spec.digest:
         raise MismatchError(
-            f"{path} says its specification has sha256 {checkpoint.spec_sha256}, it hashes to {spec.sha256}"
+            f"{path} says its specification has sha256 {checkpoint.spec_sha256}, it hashes to {spec.digest}"
         )
-    family = get_family(checkpoint.model_type)
-    if checkpoint.class_names != list(family.class_names):
-        raise MismatchError(
-            f"{path} was trained for the classes {checkpoint.class_names}, family {family.name} has "
-            f"{list(family.class_names)}"
-        )
+    family, classes = FAMILIES.get(checkpoint.model_type), tuple(checkpoint.class_names)
     settings = parse(family.settings, checkpoint.model_settings, f"{path}: model_settings")
-    network = family.build(settings, spec.input.channels, pretrained=False)
+    family.require_input(settings, spec.input)
+    network = family.build(settings, spec.input, classes, pretrained=False)
     load_state(network, checkpoint.model_state_dict, family, strict=True)
     return LoadedNetwork(
         network=network.to(device).eval(),
         family=family,
         model_settings=settings,
         spec=spec,
+        classes=classes,
         member=checkpoint.member or path.stem,
         generation=checkpoint.generation or "",
         metrics=checkpoint.metrics,

@@ -1,85 +1,25 @@
-"""What a model family is: the one contract through which training, judging and export reach a network.
+"""What a model family is: the one contract through which training, evaluation and export reach a network.
 
-A family is a sub-package of ``models`` whose ``__init__`` exposes ``FAMILY``. Adding one touches nothing else:
-
-* In evaluation mode its network maps a normalised float32 input to logits alone. For the task ``segmentation`` that is
-  [B, C, S, S] to [B, 1, S, S]; for ``classification`` [B, C, S, S] to [B, 1], the logit of being manipulated.
-* A family of clips (``clips``) is also called with ``lengths``, int64 [B]: its input is then [N, C, S, S], the frames
-  of B clips one after the other with N the sum of the lengths, and its output [B, 1]. Without lengths each picture is
-  a clip of its own.
-* In training mode it may return any structure that its own loss understands (auxiliary heads, reconstructions).
-* Its loss maps (output, batch) to named float32 scalars, of which ``loss`` is the one to minimise and the others are
-  its terms before weighting, for the log. ``batch`` is the collated sample, so a loss may use the input itself.
+A family is a sub-package of ``models`` whose ``__init__`` exposes ``FAMILY``. Adding one touches nothing else. Its loss
+maps (output, batch) to named float32 scalars, of which ``loss`` is the one to minimise and the others are its terms
+before weighting, for the log. ``batch`` is the collated sample: ``views`` by name, ``label``, and what its task adds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
+from core.errors import SettingsError
+from core.registry import Registry
 from core.settings import Settings
-from media.spec import InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Task = Literal["segmentation", "classification"]
-
-
-class Build(Protocol):
-    """Builds a family's network."""
-
-    def __call__(self, settings: Any, in_channels: int, *, pretrained: bool = True) -> nn.Module:
-        """Return the network in training mode on the CPU.
-
-        Args:
-            settings: an instance of the family's ``settings``.
-            in_channels: channels of the input.
-            pretrained: False reads no starting weights, whatever the settings name: a checkpoint follows.
-
-        Raises:
-            SettingsError: when the settings name something that does not exist.
-            StorageError: when the starting weights cannot be had.
-            MismatchError: when they do not fit.
-        """
-
-
-class CheckInput(Protocol):
-    """Refuses an input that a family's network cannot take."""
-
-    def __call__(self, settings: Any, input_spec: InputSpec) -> None:
-        """Check.
-
-        Raises:
-            SettingsError: naming the key, its value and what is allowed.
-        """
-
-
-def any_input(settings: Any, input_spec: InputSpec) -> None:
-    """Take every input."""
-
-
-FrameOutput = Literal["logits", "vectors", "heatmap"]
-
-
-@dataclass(frozen=True)
-class FaceParts:
-    """A classifier taken apart as it is exported and served: frames by themselves, then a clip of their vectors.
-
-    Attributes:
-        frames: float32 [B, C, S, S], normalised, to a tuple of tensors called ``outputs``, all float32: ``logits``
-            [B, 1] of each frame alone; ``vectors`` [B, D], what ``clip`` reads; ``heatmap`` [B, 1, h, w] in 0..1, where
-            each frame looks manipulated.
-        outputs: names of what ``frames`` returns; ``logits`` comes first.
-        clip: ``vectors`` float32 [B, T, D], padded at the end to the T of the input specification's ``frames``, and
-            ``lengths`` int64 [B] in 1..T, to logits [B, 1]; padding has no influence. None where a medium is judged by
-            the mean of its frames.
-    """
-
-    frames: nn.Module
-    outputs: tuple[FrameOutput, ...]
-    clip: nn.Module | None = None
+    from media.spec import InputSpec
+    from models.network import Network
 
 
 def keep_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -87,39 +27,83 @@ def keep_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
+def any_input(settings: Any, input_spec: InputSpec) -> None:
+    """Take every input that has one of the family's views."""
+
+
 @dataclass(frozen=True)
 class Family:
     """One model family.
 
-    Args:
+    Attributes:
         name: its name in recipes and checkpoints; that of its sub-package.
-        task: decides how its output is judged and exported.
-        class_names: names of the classes, index 0 the authentic or normal one.
-        settings: the settings of its network; what ``build`` takes.
-        loss_settings: the settings of its loss; what ``build_loss`` takes.
-        build: makes the network.
-        build_loss: makes the loss, a module that maps (output, batch) to named terms.
+        task: name of the task whose questions its networks answer.
+        settings: the settings of its network.
+        loss_settings: the settings of its loss.
+        network: (settings, input specification, class names) to a ``Network`` in training mode on the CPU.
+        loss: (settings) to a module that maps (output, batch) to named terms.
+        views: the views of which a member reads one; a family that reads several checks them in ``check_input``.
+        clips: whether the network takes clips of several frames.
+        heatmaps: whether it says where an item looks manipulated.
+        reads_several: whether a member may read more than one of the views.
         adapt_state_dict: renames the keys of published or older layouts to the network's; others pass unchanged.
         replaceable: prefixes of state keys that a base checkpoint may lack, or have in another form, because
             fine-tuning can start them afresh; all others must match.
-        clips: whether the network takes clips of several frames (see above).
-        check_input: refuses an input specification that the network cannot take.
-        face_parts: takes a classifier in evaluation mode apart for export, sharing its weights; None where the network
-            is exported as it is.
-        heatmaps: (network in evaluation mode, normalised [B, C, S, S]) to maps [B, 1, h, w] in 0..1 by name, of which
-            the first is the one that is served and the others are baselines; None where a family has none.
+        check_input: (settings, input specification); raises ``SettingsError`` for what the network cannot take beyond
+            what the fields above say.
     """
 
     name: str
-    task: Task
-    class_names: tuple[str, ...]
+    task: str
     settings: type[Settings]
     loss_settings: type[Settings]
-    build: Build
-    build_loss: Callable[[Any], nn.Module]
+    network: Callable[[Any, InputSpec, tuple[str, ...]], Network]
+    loss: Callable[[Any], nn.Module]
+    views: tuple[str, ...]
+    clips: bool = False
+    heatmaps: bool = False
+    reads_several: bool = False
     adapt_state_dict: Callable[[dict[str, Tensor]], dict[str, Tensor]] = keep_state_dict
     replaceable: tuple[str, ...] = ()
-    clips: bool = False
-    check_input: CheckInput = any_input
-    face_parts: Callable[[nn.Module], FaceParts] | None = None
-    heatmaps: Callable[[nn.Module, Tensor], Mapping[str, Tensor]] | None = None
+    check_input: Callable[[Any, InputSpec], None] = any_input
+
+    def build(
+        self, settings: Settings, input_spec: InputSpec, classes: tuple[str, ...], *, pretrained: bool
+    ) -> Network:
+        """Return a network in training mode on the CPU.
+
+        Args:
+            settings: an instance of ``settings``.
+            input_spec: what it reads.
+            classes: names of the classes, that of label 0 first.
+            pretrained: False reads no starting weights, whatever the settings name: a checkpoint follows.
+
+        Raises:
+            SettingsError: when the settings name something that does not exist.
+            StorageError: when the starting weights cannot be had.
+            MismatchError: when they do not fit.
+        """
+        network = self.network(settings, input_spec, classes)
+        if pretrained:
+            network.load_starting_weights()
+        return network
+
+    def require_input(self, settings: Settings, input_spec: InputSpec) -> None:
+        """Refuse an input specification that the network cannot take.
+
+        Raises:
+            SettingsError: naming the key, its value and what is allowed.
+        """
+        unknown = [name for name in input_spec.views if name not in self.views]
+        if unknown:
+            raise SettingsError(
+                f"input.views = {', '.join(input_spec.views)}: family {self.name} reads {' or '.join(self.views)}"
+            )
+        if len(input_spec.views) > 1 and not self.reads_several:
+            raise SettingsError(f"input.views = {', '.join(input_spec.views)}: family {self.name} reads one view")
+        if input_spec.frames > 1 and not self.clips:
+            raise SettingsError(f"input.frames = {input_spec.frames}: family {self.name} judges single pictures, so 1")
+        self.check_input(settings, input_spec)
+
+
+FAMILIES: Registry[Family] = Registry("models", "FAMILY", "model family", folders=True)

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.errors import BadInputError, MismatchError
 from core.settings import Settings
-from media.spec import PreprocessingSpec
+from media.spec import InputSpec, PreprocessingSpec
 from models.checkpoint import Checkpoint, load_state, network_of, read_checkpoint, unwrapped
 from models.family import Family
+from models.network import Network
 from models.parameters import count_parameters
 from models.weights import read_weights
 
-# Reads a family's settings, and the number of input channels, off the shapes of a state.
-Deduce = Callable[[dict[str, Tensor]], tuple[Settings, int]]
+# Reads a family's settings, and an input with as many channels as the network takes, off the shapes of a state.
+Deduce = Callable[[dict[str, Tensor]], tuple[Settings, InputSpec]]
+
+CLASSES = ("authentic", "manipulated")  # of a bare state dictionary, which does not name them
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,14 @@ class Found:
         description: the above and what is known of the training, for people; a line each.
     """
 
-    network: nn.Module
+    network: Network
     settings: Settings
     spec: PreprocessingSpec | None
     description: str
 
 
 def load_found(path: Path, family: Family, deduce: Deduce, device: str | torch.device = "cpu") -> Found:
-    """Load a network of ``family``, strictly, and say what was found.
+    """Load a network of ``family``, strictly, and describe what was found.
 
     Args:
         path: a checkpoint, or a file that ``read_weights`` takes.
@@ -57,17 +60,17 @@ def load_found(path: Path, family: Family, deduce: Deduce, device: str | torch.d
         loaded = network_of(checkpoint, path, device=device)
         kind = f"checkpoint of {loaded.member}, generation {loaded.generation or 'unknown'}"
         measured = ", ".join(f"{name} {value:.4g}" for name, value in loaded.metrics.items() if _is_number(value))
-        lines = [f"epochs: {checkpoint.epoch}", f"on val: {measured or 'nothing said'}"]
+        lines = [f"epochs: {checkpoint.epoch}", f"on val: {measured or 'nothing measured'}"]
         return Found(
             loaded.network,
             loaded.model_settings,
             loaded.spec,
             _describe(path, kind, loaded.network, loaded.model_settings, lines),
         )
-    settings, channels = deduce(state)
-    network = family.build(settings, channels, pretrained=False)
+    settings, input_spec = deduce(state)
+    network = family.build(settings, input_spec, CLASSES, pretrained=False)
     load_state(network, state, family, strict=True)
-    lines = ["settings: read off the weights", "input: not said by the file; give the recipe it was trained with"]
+    lines = ["settings: read off the weights", "input: not in the file; give the recipe it was trained with"]
     described = _describe(path, "bare state dictionary", network, settings, lines)
     return Found(network.to(device).eval(), settings, None, described)
 
@@ -89,7 +92,7 @@ def read_state(path: Path) -> tuple[Checkpoint | None, dict[str, Tensor]]:
     return None, unwrapped(read_weights(str(path)))
 
 
-def _describe(path: Path, kind: str, network: nn.Module, settings: Settings, lines: list[str]) -> str:
+def _describe(path: Path, kind: str, network: Network, settings: Settings, lines: list[str]) -> str:
     parameters = f"parameters: {count_parameters(network).total:,}"
     return "\n  ".join([f"{path}: {kind}", f"model: {settings.to_json()}", parameters, *lines])
 

@@ -1,1 +1,1 @@
-"""The pipeline graphs, their recipes, and the command line that compiles, runs and submits them."""
+"""The graph of all pipelines, their recipes, and the command line that compiles, runs and submits them."""

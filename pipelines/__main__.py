@@ -1,12 +1,17 @@
-"""``python -m pipelines compile | run | submit | recipes``."""
+"""``python -m pipelines compile | run | submit | recipes | schema``."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from core.cli import run as run_command_line
-from pipelines import graphs, local, recipe, submit
+from core.errors import SettingsError
+from core.files import write_text
+from pipelines import finding, graph, local, submit
+from pipelines.resolution import load_pipeline
+from pipelines.schema import recipe_schema
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +49,19 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--registry", help="where the images are (VERIFRAME_REGISTRY)")
         command.add_argument("--tag", help="the images' tag or sha256: digest (VERIFRAME_IMAGE_TAG, else git commit)")
 
+    for command in (compiling, running, submitting):
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            dest="overrides",
+            help="a key over the recipe's, such as stages.v4.train.optimizer.lr=1e-5; may be repeated",
+        )
+
+    describing = commands.add_parser("schema", help="write the JSON Schema of recipes, for editors")
+    describing.add_argument("--output", type=Path, help="file; printed when left out")
+
     commands.add_parser("recipes", help="list the recipes that ship with the project")
     return parser
 
@@ -53,32 +71,34 @@ def _members(arguments: argparse.Namespace) -> list[str]:
 
 
 def _compile(arguments: argparse.Namespace) -> None:
-    for name in [arguments.pipeline] if arguments.pipeline else graphs.GRAPHS:
-        output = arguments.output / f"{graphs.graph(name).__name__.rpartition('.')[2]}.yaml"
-        print(graphs.compile_pipeline(name, output, arguments.recipe, arguments.registry, arguments.tag))
+    if arguments.pipeline is None and (arguments.recipe or arguments.overrides):
+        raise SettingsError("--recipe and --set are of one pipeline; name it")
+    for name in [arguments.pipeline] if arguments.pipeline else finding.pipeline_folders():
+        pipeline = load_pipeline(name, arguments.recipe, arguments.overrides)
+        path = graph.compile_pipeline(pipeline, arguments.output / f"{name}.yaml", arguments.registry, arguments.tag)
+        print(path)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    graphs.graph(arguments.pipeline)
-    name = arguments.recipe or graphs.DEFAULT_RECIPES[arguments.pipeline]
+    name = arguments.recipe or f"{arguments.pipeline}/{finding.DEFAULT}"
     workspace = arguments.workspace or Path("build/runs") / Path(name).with_suffix("").as_posix().strip("/")
     folder = local.run(
         arguments.pipeline,
-        name,
+        arguments.recipe,
         arguments.source,
         workspace,
         store=arguments.store,
         members=_members(arguments),
         runner=arguments.runner,
+        overrides=arguments.overrides,
     )
     print(f"artifacts: {folder}")
 
 
 def _submit(arguments: argparse.Namespace) -> None:
-    graphs.graph(arguments.pipeline)
     submission = submit.submit(
         arguments.pipeline,
-        arguments.recipe or graphs.DEFAULT_RECIPES[arguments.pipeline],
+        arguments.recipe,
         arguments.source,
         arguments.store,
         host=arguments.host,
@@ -90,17 +110,29 @@ def _submit(arguments: argparse.Namespace) -> None:
         token=arguments.token_file.read_text(encoding="utf-8").strip() if arguments.token_file else None,
         registry=arguments.registry,
         tag=arguments.tag,
+        overrides=arguments.overrides,
     )
     print(f"run {submission.name} ({submission.run_id})\n{submission.url}")
 
 
+def _recipes(_: argparse.Namespace) -> None:
+    for name in finding.recipe_names():
+        path = finding.recipe_path(name.partition("/")[0], name)
+        print(f"{name:24} {finding.load_recipe(path).description}")
+
+
+def _schema(arguments: argparse.Namespace) -> None:
+    text = json.dumps(recipe_schema(), indent=2) + "\n"
+    if arguments.output:
+        write_text(arguments.output, text)
+    else:
+        sys.stdout.write(text)
+
+
 def _dispatch(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
-    if arguments.command == "recipes":
-        for name in recipe.recipe_names():
-            print(f"{name:24} {graphs.load(name.partition('/')[0], name).description}")
-        return
-    {"compile": _compile, "run": _run, "submit": _submit}[arguments.command](arguments)
+    commands = {"compile": _compile, "run": _run, "submit": _submit, "recipes": _recipes, "schema": _schema}
+    commands[arguments.command](arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

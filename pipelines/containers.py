@@ -27,7 +27,7 @@ CA_VARIABLE = "AWS_CA_BUNDLE"
 
 
 class ContainersError(VeriframeError):
-    """Steps cannot be run in containers here."""
+    """Steps cannot be run in containers on this machine."""
 
 
 def runner(artifacts: Path, source: str, store: str, cache: Path) -> local.DockerRunner:

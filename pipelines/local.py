@@ -5,14 +5,15 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from kfp import local
 
 from core.errors import VeriframeError
-from pipelines import containers, graphs
-from pipelines.recipe import AnyRecipe
+from pipelines import containers, graph
+from pipelines.resolution import ResolvedPipeline, load_pipeline
 
 Runner = Literal["subprocess", "docker"]
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -42,14 +43,15 @@ def _steps_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _for_this_machine(recipe: AnyRecipe) -> AnyRecipe:
+def _for_this_machine(pipeline: ResolvedPipeline) -> ResolvedPipeline:
     """Leave out what only a cluster has: its shard cache, and retries, between which KFP would wait for minutes."""
+    recipe = pipeline.recipe
     once = {name: step.model_copy(update={"retries": 0}) for name, step in recipe.resources}
-    here = {
+    changed = {
         "resources": recipe.resources.model_copy(update=once),
         "cluster": recipe.cluster.model_copy(update={"cache_claim": ""}),
     }
-    return recipe.model_copy(update=here)
+    return replace(pipeline, recipe=recipe.model_copy(update=changed))
 
 
 @contextmanager
@@ -65,29 +67,31 @@ def _runner(
 
 def run(
     name: str,
-    recipe: str,
+    recipe: str | None,
     source: str,
     workspace: Path,
     *,
     store: str | None = None,
     members: Sequence[str] = (),
     runner: Runner = "subprocess",
+    overrides: Sequence[str] = (),
 ) -> Path:
     """Run a pipeline and return the folder of its artifacts, ``<workspace>/artifacts/<run>/<task>/<artifact>``.
 
     Args:
         name: a pipeline.
-        recipe: a recipe's name or path.
+        recipe: a recipe's name or path; None takes the published one.
         source: folder or ``s3://`` prefix of the input.
         workspace: folder of this run's artifacts.
         store: where shards, training state and releases go; None takes ``<workspace>/store``.
         members: a subset of the recipe's members; empty for all.
         runner: ``subprocess`` needs nothing; ``docker`` needs the images of ``make images``.
+        overrides: ``<dotted key>=<value>`` each, laid over the recipe.
 
     Raises:
         RunFailedError: when a step failed; its own output says why.
     """
-    loaded = _for_this_machine(graphs.load(name, recipe))
+    resolved = _for_this_machine(load_pipeline(name, recipe, overrides)).choose(members)
     artifacts = workspace.resolve() / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     known = set(artifacts.iterdir())
@@ -95,9 +99,9 @@ def run(
     store = store or str(workspace.resolve() / "store")
     with _steps_environment(), _runner(runner, artifacts, source, store) as chosen:
         local.init(chosen, pipeline_root=str(artifacts), raise_on_error=True)
-        pipeline = graphs.build(name, loaded)
+        pipeline = graph.pinned(resolved)
         try:
-            pipeline(source=source, store=store, **graphs.graph(name).arguments(loaded, members))
+            pipeline(source=source, store=store, **graph.arguments(resolved))
         except RuntimeError as error:
             raise RunFailedError(f"pipeline {name} stopped: {error}; its artifacts so far are in {artifacts}") from None
     return max(set(artifacts.iterdir()) - known, key=lambda path: path.stat().st_mtime)

@@ -25,33 +25,58 @@ S3_VARIABLES = {
 
 
 class TaskResources(Settings):
-    """Limits of one task; ``accelerators`` 0 means a task that needs no GPU."""
+    """Limits of one task."""
 
     cpu: Quantity = "4"
+    """Processors, requested and at most, as Kubernetes writes them."""
     memory: Quantity = "16Gi"
+    """Memory, requested and at most, as Kubernetes writes it."""
     accelerators: int = Field(default=0, ge=0)
+    """GPUs; 0 for a task that needs none."""
     timeout_seconds: int = Field(default=24 * 3600, gt=0)
+    """The task is stopped after so many seconds."""
     retries: int = Field(default=2, ge=0)
+    """How often it is started again after a failure."""
     shared_memory: Quantity = "8Gi"
+    """Of tasks with a GPU: what loader processes exchange tensors through."""
+
+
+class StepResources(Settings):
+    """Limits of the tasks of each step."""
+
+    extract: TaskResources = TaskResources()
+    """Of each extraction, and of each share of one."""
+    train: TaskResources = TaskResources(cpu="8", memory="32Gi", accelerators=1)
+    """Of each training; the number of GPUs is that of the training recipe's ``processes``, unless it is 0."""
+    sweep: TaskResources = TaskResources(accelerators=1)
+    """Of each sweep for hard negatives."""
+    evaluate: TaskResources = TaskResources(accelerators=1)
+    """Of the evaluation."""
+    export: TaskResources = TaskResources(accelerators=1)
+    """Of the export."""
+    publish: TaskResources = TaskResources(cpu="1", memory="2Gi", timeout_seconds=3600)
+    """Of the publication."""
 
 
 class ClusterSettings(Settings):
-    """What the cluster calls things.
-
-    ``s3_secret`` holds keys ``accesskey`` and ``secretkey``; ``endpoint`` is the S3 server's URL (empty for AWS);
-    ``cache_claim`` is a PersistentVolumeClaim for fetched shards (empty for none).
-    """
+    """What the cluster calls things."""
 
     accelerator: str = "nvidia.com/gpu"
+    """The resource that GPUs are asked for as, and the taint that tasks with one tolerate."""
     node_selector: dict[str, str] = {"veriframe/accelerator": "nvidia"}
+    """Labels of the nodes that tasks with a GPU run on."""
     s3_secret: str = "veriframe-s3"  # noqa: S105  a Secret's name, not its content
+    """Name of the Secret whose keys ``accesskey`` and ``secretkey`` open the store."""
     endpoint: str = ""
+    """URL of the S3 server; empty for AWS."""
     region: str = "us-east-1"
+    """Of the S3 server."""
     cache_claim: str = "veriframe-shard-cache"
+    """Name of the PersistentVolumeClaim for fetched shards; empty for none."""
 
 
 def apply(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings) -> PipelineTask:
-    """Set limits, time, retries, S3 credentials and volumes on a task, and the GPU settings where it wants one.
+    """Set limits, time, retries, S3 credentials and volumes on a task, and the GPU settings where it asks for one.
 
     All of these are ignored by local runs; they take effect on a cluster.
     """
@@ -86,10 +111,10 @@ def placer(image: Callable[[str], str], cluster: ClusterSettings) -> Place:
     return place
 
 
-def for_training(wanted: TaskResources, recipes: Iterable[TrainRecipe]) -> TaskResources:
-    """Return ``wanted`` with an accelerator for each process of the largest of the recipes, if it wants any."""
+def for_training(resources: TaskResources, recipes: Iterable[TrainRecipe]) -> TaskResources:
+    """Return ``resources`` with an accelerator for each process of the largest of the recipes, if there are any."""
     processes = max(recipe.processes for recipe in recipes)
-    return wanted.model_copy(update={"accelerators": processes}) if wanted.accelerators else wanted
+    return resources.model_copy(update={"accelerators": processes}) if resources.accelerators else resources
 
 
 def _accelerate(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings) -> None:

@@ -11,7 +11,9 @@ from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
 from core.errors import VeriframeError
-from pipelines import graphs
+from pipelines.finding import DEFAULT
+from pipelines.graph import arguments, compile_pipeline
+from pipelines.resolution import load_pipeline
 
 
 class SubmitError(VeriframeError):
@@ -29,7 +31,7 @@ class Submission:
 
 def submit(
     name: str,
-    recipe: str,
+    recipe: str | None,
     source: str,
     store: str,
     *,
@@ -42,12 +44,13 @@ def submit(
     token: str | None = None,
     registry: str | None = None,
     tag: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> Submission:
     """Compile a pipeline and start it on a cluster.
 
     Args:
         name: a pipeline.
-        recipe: a recipe's name or path.
+        recipe: a recipe's name or path; None takes the published one.
         source: the ``s3://`` prefix of the input.
         store: the ``s3://`` prefix for shards, training state and releases.
         host: URL of the Kubeflow Pipelines endpoint.
@@ -59,14 +62,16 @@ def submit(
         token: a bearer token for the endpoint.
         registry: where the images are; None reads the environment.
         tag: the images' tag or digest; None takes the git commit.
+        overrides: ``<dotted key>=<value>`` each, laid over the recipe.
 
     Raises:
         SubmitError: when the server cannot be reached or refuses; the message carries its answer.
     """
-    run_name = run_name or f"{recipe.replace('/', '-')} {datetime.now(tz=UTC):%Y-%m-%d %H-%M-%S}"
-    parameters = {"source": source, "store": store, **graphs.graph(name).arguments(graphs.load(name, recipe), members)}
+    pipeline = load_pipeline(name, recipe, overrides)
+    run_name = run_name or f"{_title(name, recipe)} {datetime.now(tz=UTC):%Y-%m-%d %H-%M-%S}"
+    parameters = {"source": source, "store": store, **arguments(pipeline.choose(members))}
     with tempfile.TemporaryDirectory() as folder:
-        package = graphs.compile_pipeline(name, Path(folder) / f"{name}.yaml", recipe, registry, tag)
+        package = compile_pipeline(pipeline, Path(folder) / f"{name}.yaml", registry, tag)
         try:
             client = Client(host=host, namespace=namespace or "kubeflow", existing_token=token)
             result = client.create_run_from_pipeline_package(
@@ -82,3 +87,7 @@ def submit(
         except (HTTPError, OSError) as error:
             raise SubmitError(f"{host} cannot be reached ({error}); check --host and the port-forward") from None
     return Submission(result.run_id, run_name, f"{host.rstrip('/')}/#/runs/details/{result.run_id}")
+
+
+def _title(name: str, recipe: str | None) -> str:
+    return (recipe or f"{name}/{DEFAULT}").replace("/", "-")

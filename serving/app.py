@@ -9,7 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from serving.errors import ErrorDocument, RequestError
+from bundle.serving import Category, RequestError
+from serving.errors import STATUSES, ErrorDocument, headers_of, status_of
 from serving.middleware import Observer
 from serving.routes import REFERENCE, build_routes
 from serving.service import Service
@@ -25,11 +26,13 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(build_routes(service))
     app.add_middleware(Observer, service=service)
 
+    @app.exception_handler(RequestError)
+    async def refuse(_: Request, error: RequestError) -> Response:
+        service.metrics.rejected.labels(error.reason).inc()
+        return _answer(status_of(error), error.detail, error.reason, headers_of(error))
+
     @app.exception_handler(HTTPException)
-    async def refuse(_: Request, error: HTTPException) -> Response:
-        if isinstance(error, RequestError):
-            service.metrics.rejected.labels(error.reason).inc()
-            return _answer(error.status_code, error.detail, error.reason, error.headers)
+    async def refuse_route(_: Request, error: HTTPException) -> Response:
         reason = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         return _answer(error.status_code, str(error.detail), reason, error.headers)
 
@@ -43,7 +46,8 @@ def create_app(service: Service) -> FastAPI:
     async def fail(request: Request, error: Exception) -> Response:
         _log.error("request %s failed: %r", request.scope.get("request_id"), error)
         service.metrics.rejected.labels("internal").inc()
-        return _answer(500, "the server failed; its log has more under this answer's X-Request-ID", "internal")
+        status = STATUSES[Category.FAILED]
+        return _answer(status, "the server failed; its log has more under this answer's X-Request-ID", "internal")
 
     _describe_request(app)
     return app

@@ -1,7 +1,8 @@
-"""The dynamic batcher: tiles of several requests share a forward pass, and none waits behind a large picture.
+"""The dynamic batcher: items of several requests share a forward pass, and none waits behind a large picture.
 
-Each member has its own queue of jobs. A batch takes tiles from the job at the head; a job that has tiles left goes to
-the end. So a picture of one tile waits for at most one batch of every larger picture before it. Members take turns.
+An item is what a network reads of one tile or one face: an array for each of its inputs. Each member has its own queue
+of jobs. A batch takes items from the job at the head; a job that has items left goes to the end. So a picture of one
+tile waits for at most one batch of every larger picture before it. Members take turns.
 """
 
 import threading
@@ -9,46 +10,55 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.regions.analysis import stack_tiles
+from bundle.runtimes import Run
+from bundle.serving import Item, Outputs
 
-Arrays = dict[str, NDArray[np.float32]]
-Network = Callable[[NDArray[np.uint8]], Arrays]
-SMOOTHING = 0.2  # share of the newest batch in the running mean of seconds a tile
+SMOOTHING = 0.2  # share of the newest batch in the running mean of seconds an item
+
+
+def stack_items(items: Sequence[Item]) -> dict[str, NDArray[Any]]:
+    """Stack items of one network into a batch: by name [B, ...], contiguous."""
+    # np.stack alone would keep the strides of views.
+    return {
+        name: np.stack([item[name] for item in items], out=np.empty((len(items), *first.shape), dtype=first.dtype))
+        for name, first in items[0].items()
+    }
 
 
 class Job:
-    """A member's tiles of one request.
+    """A member's items of one request.
 
     Attributes:
-        future: becomes the network's outputs by name, float32 [N, …] each, in the order of the tiles.
-        seconds: spent so far in forward passes that held tiles of this job.
+        future: becomes the network's outputs by name, float32 [N, …] each, in the order of the items.
+        seconds: spent so far in forward passes that held items of this job.
     """
 
-    def __init__(self, tiles: Sequence[NDArray[np.uint8]]) -> None:
-        self.tiles: Sequence[NDArray[np.uint8]] = tiles
-        self.future: Future[Arrays] = Future()
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items: Sequence[Item] = items
+        self.future: Future[Outputs] = Future()
         self.seconds = 0.0
         self.taken = 0
-        self._outputs: Arrays = {}
+        self._outputs: Outputs = {}
         self._done = 0
         self._lock = threading.Lock()
 
-    def put(self, start: int, count: int, outputs: Arrays, seconds: float) -> None:
-        """Store the outputs of ``count`` tiles from ``start`` on; those that complete them complete the future."""
+    def put(self, start: int, count: int, outputs: Outputs, seconds: float) -> None:
+        """Store the outputs of ``count`` items from ``start`` on; those that complete them complete the future."""
         with self._lock:
             for name, array in outputs.items():
                 if name not in self._outputs:
-                    self._outputs[name] = np.empty((len(self.tiles), *array.shape[1:]), dtype=np.float32)
+                    self._outputs[name] = np.empty((len(self.items), *array.shape[1:]), dtype=np.float32)
                 self._outputs[name][start : start + count] = array
             self._done += count
             self.seconds += seconds
-            complete = self._done == len(self.tiles)
+            complete = self._done == len(self.items)
             if complete:
-                self.tiles = ()  # views of a picture, which need not wait for its answer
+                self.items = ()  # views of a picture, which need not wait for its answer
         if complete and self.future.set_running_or_notify_cancel():
             self.future.set_result(self._outputs)
 
@@ -58,30 +68,30 @@ class Job:
             self.future.set_exception(error)
 
 
-Batch = list[tuple[Job, int, int]]  # job, its first tile in this batch, how many
+Batch = list[tuple[Job, int, int]]  # job, its first item in this batch, how many
 
 
 class Batcher:
     """The threads that run the networks.
 
     Args:
-        run: by member name, from uint8 [B, C, S, S] to outputs by name, float32 [B, …].
-        max_batch: most tiles in one forward pass.
-        delay: seconds an incomplete batch waits for more tiles.
+        run: by member name, its network: from inputs by name [B, ...] to outputs by name, float32 [B, ...].
+        max_batch: most items in one forward pass.
+        delay: seconds an incomplete batch waits for more items.
         passes: how many forward passes run at one time, a thread each.
         alone: like ``run``, with the threads of all passes: for a batch beside which nothing runs or waits, so that
             the only request there is does not leave processors idle. None where ``run`` has them all.
-        observe: called with member, tiles and seconds after every forward pass.
+        observe: called with member, items and seconds after every forward pass.
     """
 
     def __init__(
         self,
-        run: Mapping[str, Network],
+        run: Mapping[str, Run],
         *,
         max_batch: int,
         delay: float,
         passes: int = 1,
-        alone: Mapping[str, Network] | None = None,
+        alone: Mapping[str, Run] | None = None,
         observe: Callable[[str, int, float], None] = lambda *_: None,
     ) -> None:
         self._run = run
@@ -94,7 +104,7 @@ class Batcher:
         self._turns = deque(run)
         self._changed = threading.Condition()
         self._stopping = False
-        self._tile_seconds = 0.0
+        self._item_seconds = 0.0
         self.failures = 0
         self._threads = [
             threading.Thread(target=self._loop, name=f"batcher-{number}", daemon=True) for number in range(passes)
@@ -109,29 +119,29 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Tiles that wait for a forward pass."""
+        """Items that wait for a forward pass."""
         with self._changed:
             return sum(self._count(member) for member in self._jobs)
 
     @property
     def backlog_seconds(self) -> float:
-        """How long what waits now will take, from the mean seconds a tile so far."""
-        return self.waiting * self._tile_seconds / len(self._threads)
+        """How long what waits now will take, from the mean seconds an item so far."""
+        return self.waiting * self._item_seconds / len(self._threads)
 
-    def submit(self, member: str, tiles: Sequence[NDArray[np.uint8]]) -> Job:
-        """Queue a member's tiles, as ``submit_all``."""
-        return self.submit_all({member: tiles})[member]
+    def submit(self, member: str, items: Sequence[Item]) -> Job:
+        """Queue a member's items, as ``submit_all``."""
+        return self.submit_all({member: items})[member]
 
-    def submit_all(self, tiles: Mapping[str, Sequence[NDArray[np.uint8]]]) -> dict[str, Job]:
-        """Queue tiles for several members at the same moment. Cancelling a job's future skips what is left of it.
+    def submit_all(self, items: Mapping[str, Sequence[Item]]) -> dict[str, Job]:
+        """Queue items for several members at the same moment. Cancelling a job's future skips what is left of it.
 
         Args:
-            tiles: by member name, uint8 [C, S, S] of the member's size; at least one for each.
+            items: by member name what its network reads, at least one item for each.
 
         Raises:
             RuntimeError: after ``stop``.
         """
-        jobs = {member: Job(parts) for member, parts in tiles.items()}
+        jobs = {member: Job(parts) for member, parts in items.items()}
         with self._changed:
             if self._stopping:
                 raise RuntimeError("the batcher has stopped")
@@ -156,7 +166,7 @@ class Batcher:
                 with self._changed:
                     self._running -= 1
 
-    def _choose(self) -> tuple[str, Batch, Network] | None:
+    def _choose(self) -> tuple[str, Batch, Run] | None:
         with self._changed:
             while (member := self._next_member()) is None:
                 if self._stopping:
@@ -179,14 +189,14 @@ class Batcher:
         return None
 
     def _count(self, member: str) -> int:
-        return sum(len(job.tiles) - job.taken for job in self._jobs[member] if not job.future.cancelled())
+        return sum(len(job.items) - job.taken for job in self._jobs[member] if not job.future.cancelled())
 
     def _is_full(self, member: str) -> bool:
-        tiles = 0
+        items = 0
         for job in self._jobs[member]:
             if not job.future.cancelled():
-                tiles += len(job.tiles) - job.taken
-            if tiles >= self._max_batch:  # asked at every submission, so the rest of a long queue is not looked at
+                items += len(job.items) - job.taken
+            if items >= self._max_batch:  # asked at every submission, so the rest of a long queue is not looked at
                 return True
         return False
 
@@ -197,19 +207,19 @@ class Batcher:
             job = jobs.popleft()
             if job.future.cancelled():
                 continue
-            count = min(room, len(job.tiles) - job.taken)
+            count = min(room, len(job.items) - job.taken)
             batch.append((job, job.taken, count))
             job.taken += count
             room -= count
-            if job.taken < len(job.tiles):
+            if job.taken < len(job.items):
                 jobs.append(job)  # only when the batch is full: the job cannot come up twice in it
         return batch
 
-    def _forward(self, member: str, batch: Batch, run: Network) -> None:
+    def _forward(self, member: str, batch: Batch, run: Run) -> None:
         started = time.perf_counter()
         try:
-            pixels = stack_tiles([tile for job, start, count in batch for tile in job.tiles[start : start + count]])
-            outputs = run(pixels)
+            items = [item for job, start, count in batch for item in job.items[start : start + count]]
+            outputs = run(stack_items(items))
         except Exception as error:
             # Whatever the runtime raised concerns these requests; the next batch may be fine.
             with self._changed:
@@ -221,9 +231,9 @@ class Batcher:
             return
         self.failures = 0
         seconds = time.perf_counter() - started
-        each = seconds / len(pixels)
-        self._tile_seconds += (each - self._tile_seconds) * (SMOOTHING if self._tile_seconds else 1)
-        self._observe(member, len(pixels), seconds)
+        each = seconds / len(items)
+        self._item_seconds += (each - self._item_seconds) * (SMOOTHING if self._item_seconds else 1)
+        self._observe(member, len(items), seconds)
         position = 0
         for job, start, count in batch:
             own = {name: array[position : position + count] for name, array in outputs.items()}

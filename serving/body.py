@@ -11,13 +11,10 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from serving.errors import RequestError
+from bundle.serving import Category, RequestError
 
 FIELD = "file"
 NO_SPACE_RETRY = 30  # seconds
-CLIENT_CLOSED = 499  # nginx's code for a client that went away before its answer
-
-
 IN_MEMORY = sys.maxsize  # as a number of bytes above which something goes to a file: it never does
 
 
@@ -25,13 +22,13 @@ def most_bytes(headers: Headers, limit: int) -> int:
     """Return how many bytes a body has, as its header says, or may have where it says nothing.
 
     Raises:
-        RequestError: 413 when it says more than ``limit``; 400 when it says nonsense.
+        RequestError: too large when it says more than ``limit``; malformed when it says nonsense.
     """
     declared = headers.get("content-length")
     if declared is None:
         return limit
     if not (declared.isascii() and declared.isdigit()):
-        raise RequestError(400, "bad-request", "Content-Length is not a number")
+        raise RequestError(Category.MALFORMED, "bad-request", "Content-Length is not a number")
     if int(declared) > limit:
         raise too_large(limit)
     return int(declared)
@@ -46,8 +43,8 @@ async def stream_body(request: Request, limit: int, seconds: float) -> AsyncGene
     """Yield the body's parts as they come.
 
     Raises:
-        RequestError: 413 as soon as there are more than ``limit`` bytes, 408 when the end has not come after
-            ``seconds``, 499 when the client goes away.
+        RequestError: too large as soon as there are more than ``limit`` bytes, slow when the end has not come after
+            ``seconds``, abandoned when the client goes away.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     received = 0
@@ -57,9 +54,9 @@ async def stream_body(request: Request, limit: int, seconds: float) -> AsyncGene
             async with asyncio.timeout_at(deadline):
                 part = await anext(parts, None)
         except TimeoutError:
-            raise RequestError(408, "slow-body", f"the body did not arrive within {seconds:g} s") from None
+            raise RequestError(Category.SLOW, "slow-body", f"the body did not arrive within {seconds:g} s") from None
         except ClientDisconnect:
-            raise RequestError(CLIENT_CLOSED, "client-gone", "the client closed the connection") from None
+            raise RequestError(Category.ABANDONED, "client-gone", "the client closed the connection") from None
         if part is None:
             return
         received += len(part)
@@ -81,28 +78,33 @@ async def receive_file(
         spool_bytes: a longer content goes to a temporary file, which nobody else can open.
 
     Raises:
-        RequestError: 400 when the body is no multipart form; 422 when the field is missing, is no file, or other
-            files come with it; 503 when there is no room for a temporary file; and as ``stream_body``.
+        RequestError: malformed when the body is no multipart form; unusable when the field is missing, is no file, or
+            other files come with it; unavailable when there is no room for a temporary file; and as ``stream_body``.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise RequestError(400, "bad-request", f"send multipart/form-data with the medium in the field {FIELD!r}")
+        raise RequestError(
+            Category.MALFORMED, "bad-request", f"send multipart/form-data with the medium in the field {FIELD!r}"
+        )
     try:
         parser = MultiPartParser(request.headers, stream_body(request, limit, seconds), max_files=1, max_fields=16)
         parser.spool_max_size = spool_bytes
         form = await parser.parse()
     except MultiPartException as error:
-        raise RequestError(400, "bad-request", f"the form cannot be read: {error.message}") from None
+        raise RequestError(Category.MALFORMED, "bad-request", f"the form cannot be read: {error.message}") from None
     except (KeyError, UnicodeDecodeError, ValueError) as error:
         # Starlette looks for the boundary and decodes names without a check of its own.
-        raise RequestError(400, "bad-request", f"the form cannot be read: {error!r}") from None
+        raise RequestError(Category.MALFORMED, "bad-request", f"the form cannot be read: {error!r}") from None
     except OSError as error:
         raise RequestError(
-            503, "no-space", f"the server has no room for this body: {error.strerror}", retry_after=NO_SPACE_RETRY
+            Category.UNAVAILABLE,
+            "no-space",
+            f"the server has no room for this body: {error.strerror}",
+            retry_after=NO_SPACE_RETRY,
         ) from None
     upload = form.get(FIELD)
     try:
         if not isinstance(upload, UploadFile):
-            raise RequestError(422, "missing-file", f"the form has no file in its field {FIELD!r}")
+            raise RequestError(Category.UNUSABLE, "missing-file", f"the form has no file in its field {FIELD!r}")
         in_memory = (upload.size or 0) <= spool_bytes
         yield io.BytesIO(upload.file.read()) if in_memory else upload.file
     finally:
@@ -113,4 +115,4 @@ async def receive_file(
 
 def too_large(limit: int, what: str = "the body") -> RequestError:
     """Refuse what has too many bytes."""
-    return RequestError(413, "too-many-bytes", f"{what} has more than {limit:,} bytes")
+    return RequestError(Category.TOO_LARGE, "too-many-bytes", f"{what} has more than {limit:,} bytes")

@@ -1,7 +1,25 @@
 """Why a request is not answered with 200: every such answer has a status, a short code and a sentence."""
 
+from http import HTTPStatus
+
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
+
+from bundle.serving import Category, RequestError
+
+CLIENT_CLOSED = 499  # nginx's code for a client that went away before its answer
+STATUSES: dict[Category, int] = {
+    Category.MALFORMED: HTTPStatus.BAD_REQUEST,
+    Category.UNKNOWN: HTTPStatus.NOT_FOUND,
+    Category.SLOW: HTTPStatus.REQUEST_TIMEOUT,
+    Category.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Category.UNSUPPORTED: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Category.UNUSABLE: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Category.BUSY: HTTPStatus.TOO_MANY_REQUESTS,
+    Category.ABANDONED: CLIENT_CLOSED,
+    Category.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
+    Category.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Category.LATE: HTTPStatus.GATEWAY_TIMEOUT,
+}
 
 
 class ErrorDocument(BaseModel):
@@ -14,22 +32,11 @@ class ErrorDocument(BaseModel):
     reason: str
 
 
-class RequestError(HTTPException):
-    """A request that is refused or fails.
-
-    Args:
-        status: of HTTP.
-        reason: a short stable code; a label of the metric ``veriframe_rejected_total``.
-        detail: a sentence for a person.
-        retry_after: seconds after which another try makes sense, sent as a header.
-    """
-
-    def __init__(self, status: int, reason: str, detail: str, *, retry_after: int | None = None) -> None:
-        headers = None if retry_after is None else {"Retry-After": str(retry_after)}
-        super().__init__(status, detail, headers)
-        self.reason = reason
+def status_of(error: RequestError) -> int:
+    """Return the status of HTTP."""
+    return int(STATUSES[error.category])
 
 
-def unsupported(detail: str) -> RequestError:
-    """Refuse a medium of a kind that the bundle does not judge; ``detail`` says which it does."""
-    return RequestError(415, "unsupported-media", detail)
+def headers_of(error: RequestError) -> dict[str, str] | None:
+    """Return the headers that say more, None for none."""
+    return None if error.retry_after is None else {"Retry-After": str(error.retry_after)}

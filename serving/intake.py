@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from serving.errors import RequestError
+from bundle.serving import Category, RequestError
 
 LONGEST_RETRY = 60  # seconds; beyond that a client should ask its operator, not wait
 
@@ -34,7 +34,7 @@ class Intake:
             size: bytes the body has at most.
 
         Raises:
-            RequestError: 429.
+            RequestError: busy.
         """
         if self.in_flight >= self._places:
             raise self._full(f"{self._places} requests are being worked on")
@@ -51,7 +51,7 @@ class Intake:
         """Take a place for a request that has arrived in full.
 
         Raises:
-            RequestError: 429 when there is none.
+            RequestError: busy when there is none.
         """
         if self.in_flight >= self._places:
             raise self._full(f"{self._places} requests are being worked on")
@@ -63,7 +63,7 @@ class Intake:
 
     def _full(self, why: str) -> RequestError:
         seconds = min(max(1, math.ceil(self._backlog_seconds())), LONGEST_RETRY)
-        return RequestError(429, "queue-full", f"{why}; try again in {seconds} s", retry_after=seconds)
+        return RequestError(Category.BUSY, "queue-full", f"{why}; try again in {seconds} s", retry_after=seconds)
 
 
 class PixelBudget:
@@ -83,24 +83,24 @@ class PixelBudget:
     @asynccontextmanager
     async def hold(self, pixels: int) -> AsyncIterator[None]:
         """Wait until there is room for a picture of ``pixels``."""
-        wanted = min(pixels, self._total)
-        if self._waiting or wanted > self._free:
+        share = min(pixels, self._total)
+        if self._waiting or share > self._free:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((wanted, turn))
+            self._waiting.append((share, turn))
             try:
                 await turn
             except asyncio.CancelledError:
                 if turn.cancelled():
                     self._admit()  # those behind may fit
                 else:
-                    self._give_back(wanted)  # the turn came just before the cancellation
+                    self._give_back(share)  # the turn came just before the cancellation
                 raise
         else:
-            self._free -= wanted
+            self._free -= share
         try:
             yield
         finally:
-            self._give_back(wanted)
+            self._give_back(share)
 
     def _give_back(self, pixels: int) -> None:
         self._free += pixels
@@ -108,10 +108,10 @@ class PixelBudget:
 
     def _admit(self) -> None:
         while self._waiting:
-            wanted, turn = self._waiting[0]
+            share, turn = self._waiting[0]
             if not turn.cancelled():
-                if wanted > self._free:
+                if share > self._free:
                     return
-                self._free -= wanted
+                self._free -= share
                 turn.set_result(None)
             self._waiting.popleft()

@@ -1,6 +1,6 @@
 """Every metric the server exposes; ``docs/serving.md`` lists them with their meaning."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,22 +13,23 @@ from prometheus_client import (
     generate_latest,
 )
 
-STAGES = ("decode", "preprocess", "queue", "inference", "postprocess")
-FACE_STAGES = ("decode", "detect", *STAGES[1:])
-OUTCOMES = ("judged", "no_face", "too_short")
+from bundle.serving import Served
+
 ENSEMBLE = "ensemble"
 # From a thumbnail on a GPU to a large picture on a slow processor.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
-_FACES = (0, 1, 2, 3, 5, 10, 20)
-_FRAMES = (0, 1, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """The server's metrics in a registry of their own, so that several servers can live in one process."""
+    """The server's metrics in a registry of their own, so that several servers can live in one process.
 
-    def __init__(self) -> None:
+    Args:
+        served: what the tasks that there are count.
+    """
+
+    def __init__(self, served: Iterable[Served]) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -68,22 +69,23 @@ class Metrics:
         self.outcomes = Counter(
             "veriframe_outcomes", "Pictures and videos looked at, by outcome.", ["outcome"], registry=registry
         )
-        self.faces = Histogram(
-            "veriframe_faces", "Faces judged in a picture or a video.", buckets=_FACES, registry=registry
-        )
-        self.frames_used = Histogram(
-            "veriframe_frames_used", "Frames in which a face was judged.", buckets=_FRAMES, registry=registry
-        )
         self.bundle_info = Gauge(
             "veriframe_bundle_info",
             "1 for the bundle that is served.",
             ["name", "version", "sha256", "runtime"],
             registry=registry,
         )
-        for stage in FACE_STAGES:  # present from the start, so that rates have a first value
-            self.stage_seconds.labels(stage)
-        for outcome in OUTCOMES:
-            self.outcomes.labels(outcome)
+        self.tallies: dict[str, Histogram] = {}
+        for task in served:
+            for stage in task.stages:  # present from the start, so that rates have a first value
+                self.stage_seconds.labels(stage)
+            for outcome in task.outcomes:
+                self.outcomes.labels(outcome)
+            for tally in task.tallies:
+                if tally.name not in self.tallies:  # tasks may share one
+                    self.tallies[tally.name] = Histogram(
+                        f"veriframe_{tally.name}", tally.meaning, buckets=tally.buckets, registry=registry
+                    )
 
     def follow(self, *, queue_depth: Callable[[], int], in_flight: Callable[[], int]) -> None:
         """Read the gauges from their sources whenever they are scraped."""
@@ -101,6 +103,14 @@ class Metrics:
         for name, score in members.items():
             self.score.labels(name).observe(score)
         self.disagreement.observe(max(members.values()) - min(members.values()))
+
+    def observe_outcome(self, outcome: str) -> None:
+        """Count a picture or a video by its outcome."""
+        self.outcomes.labels(outcome).inc()
+
+    def observe_tally(self, name: str, value: float) -> None:
+        """Add a value to what a task counts besides."""
+        self.tallies[name].observe(value)
 
     def render(self) -> bytes:
         """Return Prometheus' text format, version 0.0.4."""

@@ -8,7 +8,7 @@ import uuid
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.body import CLIENT_CLOSED
+from serving.errors import CLIENT_CLOSED
 from serving.service import Service
 
 UNMATCHED = "unmatched"  # a label for every path that is no route, or scans would make new series without end

@@ -3,21 +3,22 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import ExitStack
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from bundle import BundleMember
-from core.errors import unknown_name
+from bundle.serving import AnalysisOptions, Analyzer, Category, RequestError, unsupported
+from bundle.work import in_thread
 from media.video import looks_like_video
 from serving import tensors
-from serving.analysis import PictureAnalyzer
-from serving.body import CLIENT_CLOSED, FIELD, most_bytes, read_body, receive_file, too_large
-from serving.documents import Analysis, FaceAnalysis, Live, ModelMetadata, Ready, ServerMetadata
-from serving.errors import ErrorDocument, RequestError, unsupported
-from serving.faces import FaceAnalyzer
+from serving.body import FIELD, most_bytes, read_body, receive_file, too_large
+from serving.dataplane import Model, ModelMetadata
+from serving.documents import Live, Ready, ServerMetadata
+from serving.errors import ErrorDocument
 from serving.service import Service
 
 T = TypeVar("T")
@@ -34,7 +35,6 @@ MEANINGS = {
     504: "the answer was not ready in time",
 }
 FORM = {"type": "object", "required": [FIELD], "properties": {FIELD: {"type": "string", "format": "binary"}}}
-MOST_HEATMAPS = 32
 SNIFF_BYTES = 4096  # of a file tell what it is
 REFERENCE = "#/components/schemas/{model}"
 
@@ -73,22 +73,15 @@ def _add_health(router: APIRouter, service: Service) -> None:
 def _add_analysis(router: APIRouter, service: Service) -> None:
     form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}}
     answers = errors(400, 408, 413, 415, 422, 429, 500, 503, 504)
-    verdict: dict[str, Any] = {"model": Analysis | FaceAnalysis, "description": "the verdict on a picture or on faces"}
+    union: Any = reduce(or_, (task.answer for task in service.served))
+    verdict: dict[str, Any] = {"model": union, "description": "the verdict on a picture or on faces"}
 
     @router.post("/v1/analyze", responses={200: verdict, **answers}, openapi_extra=form)
-    async def analyze(
-        request: Request,
-        mask: Annotated[bool, Query(description="of a picture: whether the answer holds the mask")] = True,
-        heatmaps: Annotated[
-            int, Query(description="of faces: how many heatmaps the answer holds at most", ge=0, le=MOST_HEATMAPS)
-        ] = 3,
-    ) -> Response:
+    async def analyze(request: Request, options: Annotated[AnalysisOptions, Query()]) -> Response:
         """Judge what the bundle is for: a picture (JPEG, PNG, TIFF, WebP or BMP), or the faces in one or in a video."""
         analyzer = service.analyzer
-        if isinstance(analyzer, FaceAnalyzer):
-            answer = await _analyze_faces(request, service, analyzer, heatmaps)
-        else:
-            answer = await _analyze_picture(request, service, analyzer, mask)
+        receive = _analyze_any if analyzer.accepts_video else _analyze_picture
+        answer = await receive(request, service, analyzer, options)
         return Response(answer, media_type="application/json")
 
 
@@ -101,7 +94,7 @@ def _add_models(router: APIRouter, service: Service) -> None:
     @router.get("/v2/models/{name}", responses=errors(404, 503))
     async def model_metadata(name: str) -> ModelMetadata:
         """Tensors of the bundle, which judges pictures, or of a member, which maps tiles or faces to what it says."""
-        return _metadata(service, _find(service, name))
+        return service.dataplane.find(name).metadata
 
     @router.get(
         "/v2/models/{name}/ready",
@@ -111,7 +104,7 @@ def _add_models(router: APIRouter, service: Service) -> None:
     async def model_ready(name: str) -> Response:
         """Whether a model can be used."""
         if service.state != "loading":
-            _find(service, name)
+            service.dataplane.find(name)
         return _ready(service)
 
     reference = {"$ref": REFERENCE.format(model=tensors.InferenceRequest.__name__)}
@@ -126,15 +119,16 @@ def _add_models(router: APIRouter, service: Service) -> None:
     async def infer(name: str, request: Request) -> Response:
         """Run a model on a tensor."""
         settings = service.settings
-        member = _find(service, name)
+        model = service.dataplane.find(name)
         with service.intake.arriving(most_bytes(request.headers, settings.max_bytes)):
             body = await read_body(request, settings.max_bytes, settings.body_timeout)
             with service.intake.place():
-                answer = await _in_time(request, _infer(service, member, body), settings.timeout)
+                answer = await _in_time(request, _infer(service, model, body), settings.timeout)
         return Response(answer, media_type="application/json")
 
 
-async def _analyze_picture(request: Request, service: Service, analyzer: PictureAnalyzer, with_mask: bool) -> bytes:
+async def _analyze_picture(request: Request, service: Service, analyzer: Analyzer, options: AnalysisOptions) -> bytes:
+    """Analyze a body with a bundle that takes pictures alone; nothing of it is written to a file."""
     settings = service.settings
     with service.intake.arriving(most_bytes(request.headers, settings.max_bytes)):
         async with receive_file(request, settings.max_bytes, settings.body_timeout) as file:
@@ -142,10 +136,11 @@ async def _analyze_picture(request: Request, service: Service, analyzer: Picture
         if looks_like_video(data[:SNIFF_BYTES]):
             raise unsupported("this bundle judges pictures (JPEG, PNG, TIFF, WebP, BMP), and this is a video")
         with service.intake.place():
-            return await _in_time(request, analyzer.analyze(data, with_mask=with_mask), settings.timeout)
+            return await _in_time(request, analyzer.analyze_picture(data, options), settings.timeout)
 
 
-async def _analyze_faces(request: Request, service: Service, analyzer: FaceAnalyzer, heatmaps: int) -> bytes:
+async def _analyze_any(request: Request, service: Service, analyzer: Analyzer, options: AnalysisOptions) -> bytes:
+    """Analyze a body with a bundle that takes videos too, of which long ones go to a temporary file."""
     settings = service.settings
     size = most_bytes(request.headers, settings.max_video_bytes)
     with ExitStack() as counted:
@@ -157,7 +152,7 @@ async def _analyze_faces(request: Request, service: Service, analyzer: FaceAnaly
             head = file.read(SNIFF_BYTES)
             if looks_like_video(head):
                 counted.enter_context(service.videos.place())
-                work = analyzer.analyze_video(file, heatmaps=heatmaps)
+                work = analyzer.analyze_video(file, options)
                 return await _in_time(request, work, settings.video_timeout)
             rest = file.read(settings.max_bytes + 1 - len(head))
         data = head + rest
@@ -165,28 +160,15 @@ async def _analyze_faces(request: Request, service: Service, analyzer: FaceAnaly
             raise too_large(settings.max_bytes, "a picture")
         counted.enter_context(service.intake.arriving(max(0, len(data) - settings.spool_bytes)))
         counted.enter_context(service.intake.place())
-        return await _in_time(request, analyzer.analyze_picture(data, heatmaps=heatmaps), settings.timeout)
+        return await _in_time(request, analyzer.analyze_picture(data, options), settings.timeout)
 
 
-async def _infer(service: Service, member: BundleMember | None, body: bytes) -> bytes:
-    metadata = _metadata(service, member)
-    analyzer = service.analyzer
-
-    def read() -> tuple[tensors.InferenceRequest, Any]:
-        request = tensors.parse_request(body)
-        tensors.wanted_outputs(request, metadata)
-        array = tensors.to_array(request.inputs[0], metadata.inputs[0], 3 * service.settings.max_pixels)
-        request.inputs.clear()  # numbers as Python objects take many times the memory of the array
-        return request, array
-
-    loop = asyncio.get_running_loop()
-    request, array = await loop.run_in_executor(service.pool, read)
-    if member is None:
-        arrays = await analyzer.judge_tensor(array)
-    else:
-        arrays = await analyzer.outputs(member.name, array)
-    return await loop.run_in_executor(
-        service.pool, lambda: tensors.to_response(request, metadata, arrays).model_dump_json().encode()
+async def _infer(service: Service, model: Model, body: bytes) -> bytes:
+    dataplane = service.dataplane
+    request, arrays = await in_thread(service.pool, tensors.decode_request, body, model, dataplane)
+    outputs = await dataplane.infer(model, arrays, request.output_names)
+    return await in_thread(
+        service.pool, lambda: tensors.to_response(request, model.metadata, outputs).model_dump_json().encode()
     )
 
 
@@ -194,7 +176,7 @@ async def _in_time(request: Request, work: Coroutine[Any, Any, T], seconds: floa
     """Await ``work`` as long as there is time and someone to answer to.
 
     Raises:
-        RequestError: 504 after ``seconds``; 499 when the client goes away.
+        RequestError: late after ``seconds``; abandoned when the client goes away.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_until_gone(request))
@@ -203,8 +185,8 @@ async def _in_time(request: Request, work: Coroutine[Any, Any, T], seconds: floa
         if task.done():
             return task.result()
         if gone.done():
-            raise RequestError(CLIENT_CLOSED, "client-gone", "the client closed the connection")
-        raise RequestError(504, "timeout", f"the answer was not ready within {seconds:g} s")
+            raise RequestError(Category.ABANDONED, "client-gone", "the client closed the connection")
+        raise RequestError(Category.LATE, "timeout", f"the answer was not ready within {seconds:g} s")
     finally:
         gone.cancel()
         task.cancel()
@@ -214,19 +196,6 @@ async def _in_time(request: Request, work: Coroutine[Any, Any, T], seconds: floa
 async def _until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _find(service: Service, name: str) -> BundleMember | None:
-    """Return the member of this name, None for the bundle itself."""
-    document = service.analyzer.document
-    found = {tensors.model_name(document, member): member for member in (None, *document.members)}
-    if name not in found:
-        raise RequestError(404, "unknown-model", str(unknown_name("model", name, found)))
-    return found[name]
-
-
-def _metadata(service: Service, member: BundleMember | None) -> ModelMetadata:
-    return tensors.model_metadata(service.analyzer.document, member, service.platform)
 
 
 def _ready(service: Service) -> Response:

@@ -7,21 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from bundle import BUNDLE_FILE, VerifiedBundle
+from bundle.document import BUNDLE_FILE, MODEL
+from bundle.reading import VerifiedBundle
+from bundle.serving import Analyzer, Category, RequestError
+from bundle.task import BUNDLE_TASKS
 from core.errors import MismatchError, VeriframeError
-from serving.analysis import PictureAnalyzer
 from serving.batcher import Batcher
-from serving.errors import RequestError
-from serving.faces import FaceAnalyzer
-from serving.finding import FaceFinder
+from serving.dataplane import DataPlane
 from serving.intake import Intake
 from serving.metrics import Metrics
-from serving.networks import Networks, open_networks
+from serving.networks import open_networks
 from serving.settings import ServerSettings
 from serving.source import fetch_bundle
+from serving.workbench import ServerWorkbench
 
 State = Literal["loading", "ready", "draining"]
-Analyzer = PictureAnalyzer | FaceAnalyzer
 # A GPU's error state stays until the process is gone; one bad batch says nothing yet.
 FAILURES_UNTIL_DEAD = 3
 
@@ -31,6 +31,7 @@ class Service:
 
     Attributes:
         settings: as the operator gave them.
+        served: what each task that there is answers with and counts, whichever the bundle is of.
         metrics: all of the server's.
         intake: counts requests, and their bodies in memory.
         videos: counts videos among them, and bodies in temporary files.
@@ -40,7 +41,8 @@ class Service:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.served = tuple(BUNDLE_TASKS.get(name).served for name in BUNDLE_TASKS.names())
+        self.metrics = Metrics(self.served)
         self.intake = Intake(
             settings.queue, settings.open_bytes, lambda: self._batcher.backlog_seconds if self._batcher else 0.0
         )
@@ -52,6 +54,7 @@ class Service:
         self.state: State = "loading"
         self.failure: VeriframeError | None = None
         self._analyzer: Analyzer | None = None
+        self._dataplane: DataPlane | None = None
         self._batcher: Batcher | None = None
         self._pool = ThreadPoolExecutor(settings.decoders, thread_name_prefix="picture")
         # Apart, so that the answer to a picture never waits for the end of a video.
@@ -66,14 +69,25 @@ class Service:
 
     @property
     def analyzer(self) -> Analyzer:
-        """What judges.
+        """What analyzes media.
 
         Raises:
-            RequestError: 503 before the bundle is loaded.
+            RequestError: unavailable before the bundle is loaded.
         """
         if self._analyzer is None:
-            raise RequestError(503, "not-ready", "the bundle is still being loaded", retry_after=5)
+            raise _not_ready()
         return self._analyzer
+
+    @property
+    def dataplane(self) -> DataPlane:
+        """The models.
+
+        Raises:
+            RequestError: unavailable before the bundle is loaded.
+        """
+        if self._dataplane is None:
+            raise _not_ready()
+        return self._dataplane
 
     @property
     def version(self) -> str:
@@ -97,12 +111,14 @@ class Service:
             VeriframeError: when any of these fails; nothing is served then.
         """
         bundle = self._fetch()
-        batcher, networks = self._open(bundle)
+        workbench = self._open(bundle)
+        analyzer = BUNDLE_TASKS.get(bundle.document.task).analyzer(bundle, workbench)
         identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}
         self.metrics.bundle_info.labels(**identity, runtime=self.settings.runtime).set(1)
         with self._lock:
-            self._batcher = batcher
-            self._analyzer = self._build_analyzer(bundle, batcher, networks)
+            self._batcher = workbench.batcher
+            self._analyzer = analyzer
+            self._dataplane = DataPlane(analyzer, workbench, self.platform)
             if self.state == "loading":
                 self.state = "ready"
 
@@ -117,7 +133,7 @@ class Service:
             )
         return bundle
 
-    def _open(self, bundle: VerifiedBundle) -> tuple[Batcher, Networks]:
+    def _open(self, bundle: VerifiedBundle) -> ServerWorkbench:
         settings = self.settings
         passes, threads = share_threads(settings)
         # On a processor each tile of a larger batch takes as long, or longer: together they do not fit its caches.
@@ -125,28 +141,23 @@ class Service:
         networks = open_networks(bundle, settings, threads, max_batch)
         alone = None
         if passes > 1 and settings.runtime == "onnx":  # torch has one number of threads for all
-            alone = open_networks(bundle, settings, passes * threads, max_batch).frames
+            alone = {
+                member: opened[MODEL]
+                for member, opened in open_networks(bundle, settings, passes * threads, max_batch).items()
+            }
         batcher = Batcher(
-            networks.frames,
+            {member: opened[MODEL] for member, opened in networks.items()},
             max_batch=max_batch,
             delay=settings.batch_delay_ms / 1000,
             passes=passes,
             alone=alone,
-            observe=lambda member, tiles, _: self.metrics.batch_size.labels(member).observe(tiles),
+            observe=lambda member, items, _: self.metrics.batch_size.labels(member).observe(items),
         )
-        return batcher, networks
-
-    def _build_analyzer(self, bundle: VerifiedBundle, batcher: Batcher, networks: Networks) -> Analyzer:
-        settings = self.settings
-        if bundle.document.task == "segmentation":
-            limits = {"max_pixels": settings.max_pixels, "open_pixels": settings.open_pixels}
-            return PictureAnalyzer(bundle, batcher, self._pool, self.metrics, **limits)
-        finder = FaceFinder(bundle.document.extraction, self._pool, self._video_pool, settings)
-        return FaceAnalyzer(bundle, batcher, networks.clips, finder, self._pool, self.metrics)
+        return ServerWorkbench(settings, self.metrics, self._pool, self._video_pool, networks, batcher)
 
     def _video_backlog(self) -> float:
-        """Return how many seconds the videos that are here will take together."""
-        if not isinstance(self._analyzer, FaceAnalyzer):
+        """Return how many seconds the videos at hand will take together."""
+        if self._analyzer is None:
             return 0.0
         return self.videos.in_flight * self._analyzer.video_seconds / self.settings.video_decoders
 
@@ -162,6 +173,10 @@ class Service:
         self._pool.shutdown()
         self._video_pool.shutdown()
         self._folder.cleanup()
+
+
+def _not_ready() -> RequestError:
+    return RequestError(Category.UNAVAILABLE, "not-ready", "the bundle is still being loaded", retry_after=5)
 
 
 def share_threads(settings: ServerSettings) -> tuple[int, int]:

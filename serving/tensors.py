@@ -1,48 +1,40 @@
-"""The Open Inference Protocol V2 over JSON: which models there are, and their tensors.
+"""The Open Inference Protocol V2 over JSON: requests to arrays, and arrays to answers."""
 
-Source: "Open Inference Protocol (V2 Inference Protocol)" of KServe, HTTP/REST part. The bundle itself is a model that
-judges a picture of any size; every member is one that maps tiles, or face crops, to its network's outputs, named
-``<bundle>.<member>``.
-"""
-
-from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bundle import Bundle, BundleMember, BundleVerdict
-from bundle.faces.analysis import FaceVerdict
-from serving.documents import ModelMetadata, TensorMetadata
-from serving.errors import RequestError
+from media.tensors import DATATYPES
+from serving.dataplane import DataPlane, Model, ModelMetadata, TensorMetadata, malformed
 
-PICTURE, PIXELS, LOGITS = "picture", "pixels", "logits"
-DATATYPES = {"UINT8": np.uint8, "FP32": np.float32, "BOOL": np.bool_}
-VERDICT_OUTPUTS = [
-    TensorMetadata(name="score", datatype="FP32", shape=[1]),
-    TensorMetadata(name="forged", datatype="BOOL", shape=[1]),
-    TensorMetadata(name="probability", datatype="FP32", shape=[-1, -1]),
-]
-FACE_OUTPUTS = [  # a row for each face; none where there is no face
-    TensorMetadata(name="probability", datatype="FP32", shape=[-1]),
-    TensorMetadata(name="manipulated", datatype="BOOL", shape=[-1]),
-    TensorMetadata(name="box", datatype="FP32", shape=[-1, 4]),
-]
+MOST_AXES, MOST_INPUTS, MOST_OUTPUTS = 8, 16, 8
+# By type: what NumPy makes of JSON that may be such data, and how the data is described where it is not.
+_ACCEPTED = {
+    "UINT8": ("i", "integers from 0 to 255"),
+    "INT64": ("i", "integers of 64 bits"),
+    "FP32": ("if", "finite numbers of single precision"),
+    "BOOL": ("b", "true or false"),
+}
 
 
 class InputTensor(BaseModel):
-    """A tensor of the request: ``data`` nested as the shape says, or flat in row-major order, integers 0 to 255."""
+    """A tensor of the request: ``data`` nested as the shape says, or flat in row-major order.
+
+    Of ``UINT8`` it is integers from 0 to 255, of ``INT64`` integers, of ``FP32`` finite numbers, of ``BOOL`` true and
+    false.
+    """
 
     model_config = ConfigDict(extra="ignore")
     name: str
-    datatype: Literal["UINT8"]
-    shape: list[int] = Field(min_length=1, max_length=4)
+    datatype: Literal["UINT8", "INT64", "FP32", "BOOL"]
+    shape: list[int] = Field(min_length=1, max_length=MOST_AXES)
     data: list[Any]
 
 
 class RequestedOutput(BaseModel):
-    """The name of an output that is wanted."""
+    """The name of an output that is asked for."""
 
     model_config = ConfigDict(extra="ignore")
     name: str
@@ -53,8 +45,13 @@ class InferenceRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     id: str | None = Field(default=None, max_length=256)
-    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
-    outputs: list[RequestedOutput] | None = Field(default=None, max_length=8)
+    inputs: list[InputTensor] = Field(min_length=1, max_length=MOST_INPUTS)
+    outputs: list[RequestedOutput] | None = Field(default=None, max_length=MOST_OUTPUTS)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs asked for; none where all are."""
+        return [output.name for output in self.outputs or ()]
 
 
 class OutputTensor(BaseModel):
@@ -75,143 +72,67 @@ class InferenceResponse(BaseModel):
     outputs: list[OutputTensor]
 
 
-def model_metadata(document: Bundle, member: BundleMember | None, platform: str) -> ModelMetadata:
-    """Describe the bundle (``member`` None) or one of its members."""
-    if member is None:
-        inputs = [TensorMetadata(name=PICTURE, datatype="UINT8", shape=[-1, -1, 3])]
-        outputs = VERDICT_OUTPUTS if document.task == "segmentation" else FACE_OUTPUTS
-    else:
-        size = member.input.size
-        inputs = [TensorMetadata(name=PIXELS, datatype="UINT8", shape=[-1, member.input.channels, size, size])]
-        shapes = _output_shapes(member)
-        outputs = [TensorMetadata(name=name, datatype="FP32", shape=[-1, *shapes[name]]) for name in member.outputs]
-    return ModelMetadata(
-        name=model_name(document, member),
-        versions=[document.version],
-        platform=platform,
-        inputs=inputs,
-        outputs=outputs,
-    )
-
-
-def _output_shapes(member: BundleMember) -> dict[str, Sequence[int]]:
-    """Return the shape of each output of a member's network, without the batch."""
-    size = member.input.size
-    if member.task == "segmentation":
-        return {LOGITS: (1, size, size)}
-    return {LOGITS: (1,), "vectors": (member.vector_width or 0,), "heatmap": (1, *(member.heatmap_size or ()))}
-
-
-def model_name(document: Bundle, member: BundleMember | None) -> str:
-    """Return the name under which the bundle or a member is found."""
-    return document.name if member is None else f"{document.name}.{member.name}"
-
-
 def parse_request(body: bytes) -> InferenceRequest:
     """Read the body of an inference request.
 
     Raises:
-        RequestError: 400, naming the first thing that is wrong.
+        RequestError: malformed, naming the first thing that is wrong.
     """
     try:
         return InferenceRequest.model_validate_json(body)
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "body"
-        raise _wrong(f"{where}: {problem['msg']}") from None
+        raise malformed(f"{where}: {problem['msg']}") from None
 
 
-def to_array(tensor: InputTensor, metadata: TensorMetadata, max_elements: int) -> NDArray[np.uint8]:
-    """Turn the request's tensor into an array of the model's input.
-
-    Args:
-        tensor: of the request.
-        metadata: of the input; -1 in its shape takes any size from 1 up.
-        max_elements: most numbers the tensor may have.
+def decode_request(body: bytes, model: Model, dataplane: DataPlane) -> tuple[InferenceRequest, dict[str, NDArray[Any]]]:
+    """Read the body of an inference request, and its tensors as arrays by name.
 
     Raises:
-        RequestError: 400 when name, shape or values are not what the model takes; 422 when it has too many numbers.
+        RequestError: as ``parse_request``, ``DataPlane.require_request`` and ``to_array``.
     """
-    if tensor.name != metadata.name:
-        raise _wrong(f"this model's input is called {metadata.name!r}, not {tensor.name!r}")
-    fits = len(tensor.shape) == len(metadata.shape) and all(
-        given >= 1 and wanted in (-1, given) for given, wanted in zip(tensor.shape, metadata.shape, strict=True)
-    )
-    if not fits:
-        raise _wrong(f"{tensor.name} has shape {tensor.shape}, wanted is {metadata.shape} with -1 for any size")
-    count = 1
-    for side in tensor.shape:
-        count *= side
-    if count > max_elements:
-        raise RequestError(422, "too-many-pixels", f"{tensor.name} has {count:,} numbers, at most {max_elements:,} go")
+    request = parse_request(body)
+    given = [TensorMetadata(name=one.name, datatype=one.datatype, shape=one.shape) for one in request.inputs]
+    dataplane.require_request(model, given, request.output_names)
+    arrays = {tensor.name: to_array(tensor) for tensor in request.inputs}
+    request.inputs.clear()  # numbers as Python objects take many times the memory of the array
+    return request, arrays
+
+
+def to_array(tensor: InputTensor) -> NDArray[Any]:
+    """Turn the request's tensor, whose shape was checked, into an array.
+
+    Raises:
+        RequestError: malformed when the values are not of the type, or not as many as the shape says.
+    """
     try:
-        # Without a type first: numpy would wrap 256 to 0 and cut 0.5 to 0 if it were told to make bytes.
+        # Without a type first: numpy would wrap 256 to 0 and cut 0.5 to 0 if it were asked for bytes.
         numbers = np.array(tensor.data)
     except ValueError:
-        raise _wrong(f"the data of {tensor.name} is nested unevenly") from None
-    if numbers.dtype.kind != "i" or numbers.min() < 0 or numbers.max() > 255:
-        raise _wrong(f"the data of {tensor.name} must be integers from 0 to 255")
+        raise malformed(f"the data of {tensor.name} is nested unevenly") from None
+    kinds, words = _ACCEPTED[tensor.datatype]
+    fits = numbers.dtype.kind in kinds
+    if fits and tensor.datatype == "UINT8":
+        fits = numbers.min() >= 0 and numbers.max() <= 255
+    if not fits:
+        raise malformed(f"the data of {tensor.name} must be {words}")
+    count = int(np.prod(tensor.shape, dtype=object))
     if numbers.shape not in ((count,), tuple(tensor.shape)):
-        raise _wrong(f"the data of {tensor.name} has shape {list(numbers.shape)}, announced is {tensor.shape}")
-    return numbers.astype(np.uint8).reshape(tensor.shape)
-
-
-def verdict_outputs(judged: BundleVerdict) -> dict[str, NDArray[Any]]:
-    """Return the bundle's output tensors."""
-    return {
-        "score": np.array([judged.verdict.score], dtype=np.float32),
-        "forged": np.array([judged.verdict.forged], dtype=np.bool_),
-        "probability": judged.probability,
-    }
-
-
-def face_outputs(verdict: FaceVerdict, boxes: Mapping[int, Sequence[float]]) -> dict[str, NDArray[Any]]:
-    """Return the output tensors of a bundle that judges faces.
-
-    Args:
-        verdict: of a picture.
-        boxes: of the faces by number of their track: x0, y0, x1, y1 in px.
-    """
-    probability = np.array([track.probability for track in verdict.tracks], dtype=np.float64)
-    return {
-        "probability": probability.astype(np.float32),
-        "manipulated": probability >= verdict.threshold,
-        "box": np.array([boxes[track.track] for track in verdict.tracks], dtype=np.float32).reshape(-1, 4),
-    }
+        raise malformed(f"the data of {tensor.name} has shape {list(numbers.shape)}, announced is {tensor.shape}")
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused before it is used
+        return numbers.astype(DATATYPES[tensor.datatype]).reshape(tensor.shape)
 
 
 def to_response(
     request: InferenceRequest, metadata: ModelMetadata, arrays: dict[str, NDArray[Any]]
 ) -> InferenceResponse:
-    """Build the answer from the outputs that were asked for, all when none was named."""
+    """Build the answer from the outputs to send."""
     datatypes = {output.name: output.datatype for output in metadata.outputs}
     outputs = [
-        OutputTensor(
-            name=name,
-            datatype=datatypes[name],
-            shape=list(arrays[name].shape),
-            data=arrays[name].ravel().tolist(),
-        )
-        for name in wanted_outputs(request, metadata)
+        OutputTensor(name=name, datatype=datatypes[name], shape=list(array.shape), data=array.ravel().tolist())
+        for name, array in arrays.items()
     ]
     return InferenceResponse(
         model_name=metadata.name, model_version=metadata.versions[0], id=request.id, outputs=outputs
     )
-
-
-def wanted_outputs(request: InferenceRequest, metadata: ModelMetadata) -> Sequence[str]:
-    """Return the names of the outputs to send.
-
-    Raises:
-        RequestError: 400 when a name is not one of the model's.
-    """
-    known = [output.name for output in metadata.outputs]
-    wanted = list(dict.fromkeys(output.name for output in request.outputs or ())) or known
-    for name in wanted:
-        if name not in known:
-            raise _wrong(f"this model has no output {name!r}; it has {', '.join(known)}")
-    return wanted
-
-
-def _wrong(detail: str) -> RequestError:
-    return RequestError(400, "bad-request", detail)

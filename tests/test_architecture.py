@@ -1,26 +1,30 @@
-"""Who may import whom, read from the source itself."""
+"""Who may import whom, and what no room may ask, read from the source itself."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.questions import name_of, questions
+
 ROOT = Path(__file__).resolve().parent.parent
 # Whom each room may import; arrows run one way.
-ROOMS = {
+ROOMS: dict[str, set[str]] = {
     "core": set(),
     "media": {"core"},
     "data": {"core", "media"},
     "bundle": {"core", "media"},
     "models": {"core", "media"},
-    "judging": {"core", "media", "data", "models", "bundle"},
-    "components": {"core", "media", "data", "bundle", "models", "judging"},
-    "pipelines": {"core", "media", "data", "bundle", "models", "judging", "components"},
+    "judging": {"core", "media", "data", "models"},
+    "tasks": {"core", "media", "data", "bundle", "models", "judging"},
+    "components": {"core", "media", "data", "bundle", "models", "judging", "tasks"},
+    "pipelines": {"core", "media", "data", "bundle", "models", "judging", "tasks", "components"},
     "serving": {"core", "media", "bundle"},
+    "veriframe": {"core", "media", "bundle", "components", "pipelines", "serving"},
 }
-PACKAGES = tuple(ROOMS)
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch"}
 # Libraries that a room must never import, at any depth of its files.
 FORBIDDEN = {
@@ -30,6 +34,7 @@ FORBIDDEN = {
     "bundle": {"kfp", "albumentations"} | HEAVY,
     "models": {"kfp", "albumentations"},
     "judging": {"kfp", "albumentations"},
+    "tasks": {"kfp", "albumentations"},
     "serving": {"kfp", "albumentations"} | HEAVY,
 }
 # The one place each of these is allowed although its room may not import it elsewhere.
@@ -37,6 +42,12 @@ ALLOWED = {
     ("bundle/runtimes.py", "torch"),  # inside a function: the TorchScript runtime is optional
     ("pipelines/demo/served.py", "serving"),  # starts the server as a process, as its users do
 }
+# What serves every task: nothing in it may ask which task it is, or be named after one.
+FOR_ALL_TASKS = (
+    *("core", "judging", "serving", "pipelines", "veriframe"),
+    *(f"components/{step}" for step in ("train", "evaluate", "export", "publish", "sweep_hard_negatives")),
+)
+FOR_ALL_TASKS_FILES = ("bundle/*.py", "tasks/*.py", "models/*.py", "data/*.py")
 MAX_LINES = 400
 MAX_DECLARATION_LINES = 40
 
@@ -45,18 +56,36 @@ def sources(*packages: str) -> list[Path]:
     return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module.split(".")[0])
-    return names
-
-
 def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def dotted(path: Path) -> Iterator[str]:
+    """Yield what a file imports, each name with the module it is taken from."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in dotted(path)}
+
+
+def file_of(name: str) -> str | None:
+    """Return the file of ours that an imported name comes from: a module, a package, or a name in one."""
+    parts = name.split(".")
+    for length in (len(parts), len(parts) - 1):
+        module = ROOT.joinpath(*parts[:length])
+        for candidate in (module.with_suffix(".py"), module / "__init__.py"):
+            if length and candidate.is_file():
+                return relative(candidate)
+    return None
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -71,10 +100,70 @@ def test_no_room_imports_what_it_must_not(room: str) -> None:
     assert wrong == set()
 
 
+def test_no_files_import_each_other_directly_or_in_a_circle() -> None:
+    graph = {
+        relative(path): {file for name in dotted(path) if (file := file_of(name)) and file != relative(path)}
+        for path in sources(*ROOMS)
+    }
+    while leaves := {file for file, targets in graph.items() if not targets & graph.keys()}:
+        graph = {file: targets for file, targets in graph.items() if file not in leaves}
+    # What is left also holds files that only lead into a circle.
+    while roots := graph.keys() - {target for targets in graph.values() for target in targets}:
+        graph = {file: targets for file, targets in graph.items() if file not in roots}
+    assert sorted(graph) == []
+
+
+def _serving_all_tasks() -> list[Path]:
+    return sources(*FOR_ALL_TASKS) + sorted(path for pattern in FOR_ALL_TASKS_FILES for path in ROOT.glob(pattern))
+
+
+def test_nothing_that_serves_all_tasks_asks_which_task_or_kind_it_has() -> None:
+    checked = set(_serving_all_tasks()) | set(sources("components", "data"))
+    wrong = [f"{relative(path)}:{line}" for path in sorted(checked) for line in questions(path)]
+    assert wrong == []
+
+
+def test_nothing_that_serves_all_tasks_is_named_after_faces() -> None:
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    names = [
+        f"{relative(path)}: {node.name}"
+        for path in _serving_all_tasks()
+        for node in ast.walk(tree(path))
+        if isinstance(node, defined) and "face" in node.name.lower().replace("interface", "").replace("surface", "")
+    ]
+    files = [relative(path) for path in _serving_all_tasks() if "face" in path.stem]
+    assert names + files == []
+
+
+def test_labels_are_compared_by_the_tasks_alone() -> None:
+    wrong = []
+    for path in sources("core", "data", "judging", "components", "pipelines", "serving"):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Compare) and name_of(node.left) in {"label", "labels"}:
+                wrong += [f"{relative(path)}:{node.lineno}" for side in node.comparators if ast.unparse(side) == "1"]
+    assert wrong == []
+
+
 def test_the_server_on_onnx_needs_no_torch() -> None:
     """Every module that the server imports, in a process where torch and what trains cannot be imported."""
     absent = sorted(FORBIDDEN["serving"] | set(ROOMS) - ROOMS["serving"] - {"serving"})
-    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import serving.server, onnxruntime, boto3"
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent})); import serving.server, onnxruntime, boto3\n"
+        "from bundle.task import BUNDLE_TASKS\n"
+        "assert [BUNDLE_TASKS.get(name).analyzer for name in BUNDLE_TASKS.names()]"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
+
+
+def test_publication_needs_neither_torch_nor_scikit_learn() -> None:
+    """What runs in the extractor's image, and every task's declaration with what reads its figures."""
+    absent = sorted(HEAVY | {"sklearn", "scipy", "albumentations", "onnx", "onnxruntime"})
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
+        "import components.publish.publish, components.extract_frames.extract\n"
+        "from tasks.task import TASKS\n"
+        "assert [TASKS.get(name).release_figures.resolve() for name in TASKS.names()]"
+    )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
@@ -84,7 +173,7 @@ def test_only_declarations_import_kfp_in_components() -> None:
 
 
 def test_only_one_module_imports_albumentations() -> None:
-    users = [relative(path) for path in sources(*PACKAGES) if "albumentations" in imported(path)]
+    users = [relative(path) for path in sources(*ROOMS) if "albumentations" in imported(path)]
     assert users == ["media/transforms.py"]
 
 
@@ -97,32 +186,41 @@ def test_declarations_are_short() -> None:
     assert long == {}
 
 
-def test_every_step_has_function_command_line_and_component() -> None:
+def test_every_step_has_function_command_line_component_and_page() -> None:
     steps = [path.parent for path in (ROOT / "components").glob("*/component.py")]
-    assert {step.name for step in steps} == {
-        "extract_frames",
-        "train",
-        "sweep_hard_negatives",
-        "evaluate",
-        "export",
-        "publish",
-    }
-    assert [step.name for step in steps if not (step / "__main__.py").exists()] == []
+    expected = {"extract_frames", "train", "sweep_hard_negatives", "evaluate", "export", "publish"}
+    assert {step.name for step in steps} >= expected
+    lacking = [
+        f"{step.name}/{file}" for step in steps for file in ("__main__.py", "README.md") if not (step / file).exists()
+    ]
+    assert lacking == []
 
 
 def test_files_stay_readable() -> None:
     long = {
         relative(path): lines
-        for path in sources(*PACKAGES, "bench", "tests")
+        for path in sources(*ROOMS, "bench", "tests", "images", "manifests")
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
     }
     assert long == {}
 
 
+def test_names_are_the_fields() -> None:
+    """Words that say nothing in this field, as names of functions, arguments and variables."""
+    banned = {"said", "told", "wanted", "here", "say", "_say", "_explain", "_told"}
+    wrong = set()
+    for path in sources(*ROOMS):
+        for node in ast.walk(tree(path)):
+            name = getattr(node, "name", None) or getattr(node, "arg", None) or getattr(node, "id", None)
+            if isinstance(name, str) and name in banned:
+                wrong.add(f"{relative(path)}:{getattr(node, 'lineno', 0)} {name}")
+    assert wrong == set()
+
+
 def test_weights_are_loaded_without_running_code() -> None:
     wrong = []
-    for path in sources(*PACKAGES, "bench", "tests"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path in sources(*ROOMS, "bench", "tests"):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 safe = any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
                 wrong += [] if safe else [f"{relative(path)}:{node.lineno}"]

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from skimage import data
 
-from bench.face_models import write_face_model
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe, NearDuplicates
 from data.splits import SplitSettings
+from media.extraction import ExtractionSpec, FaceSpec, SampleSpec
 from media.pictures import encode_png
-from media.spec import ExtractionSpec, FaceSpec, PreprocessingSpec
 
 SIDE = 96  # px
 SPLITS = {"train": 12, "val": 6, "test": 6}  # pictures, every other one forged
@@ -83,7 +82,7 @@ def tiny_recipe() -> dict[str, Any]:
             "pyramid_channels": 32,
             "segmentation_channels": 32,
         },
-        "input": {"size": 64, "overlap": 16},
+        "input": {"views": {"tiles": {"size": 64, "overlap": 16}}},
         "policy": "native",
         "batch_size": 4,
         "epochs": 2,
@@ -119,7 +118,7 @@ def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         layout="real-fake-frames",
         dataset="skimage",
         splits=SplitSettings(fractions={"train": 0.5, "val": 0.25, "test": 0.25}),
-        spec=PreprocessingSpec(extraction=ExtractionSpec(faces=FaceSpec(margin=1.0, size=SIDE))),
+        spec=SampleSpec(extraction=ExtractionSpec(faces=FaceSpec(margin=1.0))),
     )
     extract_frames(str(source), folder / "index", str(folder / "shards"), recipe, workers=1)
     return folder / "index"
@@ -128,6 +127,8 @@ def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_face_model(tiny_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write the checkpoint of a small ``spotter`` or ``genconvit`` for ``tiny_faces``; each is made once."""
+    from bench.face_models import write_face_model  # torch is for those alone who ask for a model
+
     folder = tmp_path_factory.mktemp("face_models")
     made: dict[tuple[str, str, int], Path] = {}
 

@@ -1,36 +1,36 @@
-"""Judging a medium by the faces found in it: the arithmetic that export, tests and the server share.
+"""Analyzing a medium by the faces found in it: the arithmetic that export, tests and the server share.
 
-A server runs the networks its own way, in batches across requests; it takes ``clip_inputs``, ``judge_tracks`` and
-``ensemble_heatmap`` from here, and ``judge_faces`` is the direct way through the same functions.
+A server runs the networks its own way, in batches across requests; it takes ``clip_inputs``, ``decide_tracks`` and
+``ensemble_heatmap`` from this module, and ``analyze_faces`` is the direct way through the same functions.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import Bundle, BundleMember
+from bundle.document import CLIP, MODEL, Bundle, BundleMember
 from bundle.faces.scores import Scores, clip_slices, medium_probability, probability, track_probability, weighted
-from bundle.runtimes import FaceRun
-from media.inputs import face_view
-
-Outcome = Literal["judged", "no_face", "too_short"]
+from bundle.faces.verdict import FaceDecision, FaceOpinion, FaceVerdict, TrackVerdict
+from bundle.runtimes import Networks
+from media.extraction import EvenFrames, ExtractionSpec, FaceSpec
+from media.view import StoredSample, View, stack
 
 
 class Crop(Protocol):
-    """What is needed of a face crop: whose it is and its pixels, uint8 [H, W, 3]."""
+    """What is needed of a face crop: whose it is, and what views are cut from."""
 
     @property
     def track(self) -> int:
         """Number of the face that the crop is of."""
 
     @property
-    def rgb(self) -> NDArray[np.uint8]:
-        """The pixels."""
+    def sample(self) -> StoredSample:
+        """The crop as it is stored."""
 
 
 class Found(Protocol):
@@ -43,7 +43,7 @@ class Found(Protocol):
 
 @dataclass(frozen=True)
 class MemberScores:
-    """What one member's networks say of one track.
+    """What one member's networks give of one track.
 
     Attributes:
         frames: logits of its n frames by themselves, float [n], in the order of time.
@@ -54,52 +54,30 @@ class MemberScores:
     clips: NDArray[np.floating] | None = None
 
 
-@dataclass(frozen=True)
-class TrackVerdict:
-    """The ensemble's and the members' probabilities of one face.
+def faces_to_cut(bundle: Bundle) -> FaceSpec:
+    """Return how faces are cut out so that every member's views can be cut from the crops.
 
-    Attributes:
-        track: its number.
-        probability: of the ensemble, 0..1.
-        frames: of the ensemble for each frame by itself, float64 [n], 0..1.
-        members: of each member, by name.
+    Raises:
+        ValueError: when the bundle does not say how faces are cut out.
     """
-
-    track: int
-    probability: float
-    frames: Scores
-    members: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class FaceOpinion:
-    """What one member says by itself: its probability, and ``manipulated`` at the member's own threshold."""
-
-    name: str
-    probability: float
-    manipulated: bool
+    faces = bundle.extraction.faces
+    if faces is None:
+        raise ValueError("extraction.faces = null: a bundle that classifies faces must say how they are cut out")
+    reach = max(view.reach() for member in bundle.members for view in member.input.views.values())
+    return faces.model_copy(update={"margin": max(faces.margin, reach)})
 
 
-@dataclass(frozen=True)
-class FaceVerdict:
-    """What is said of a medium.
+def extraction_for_video(bundle: Bundle, frames: int) -> ExtractionSpec:
+    """Return how the faces of a video are extracted.
 
-    Attributes:
-        outcome: ``judged``; ``no_face`` where no face was found; ``too_short`` where every face found was seen in
-            fewer frames than asked for.
-        verdict: None unless judged.
-        probability: of the most suspicious track, 0..1; ``manipulated`` from ``threshold`` on; None unless judged.
-        threshold: of the bundle.
-        tracks: those that were judged, by number.
-        members: in the bundle's order; empty unless judged.
+    Args:
+        bundle: whose networks will read them.
+        frames: how many are taken, spread evenly, where the networks learned from single pictures.
     """
-
-    outcome: Outcome
-    verdict: Literal["authentic", "manipulated"] | None
-    probability: float | None
-    threshold: float
-    tracks: tuple[TrackVerdict, ...] = ()
-    members: tuple[FaceOpinion, ...] = ()
+    extraction, faces = bundle.extraction, faces_to_cut(bundle)
+    if extraction.frames != "still":
+        return extraction.model_copy(update={"faces": faces})
+    return ExtractionSpec(decoder="pyav", frames=EvenFrames(count=frames), faces=faces, store="png")
 
 
 def clip_inputs(vectors: NDArray[np.float32], length: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -119,56 +97,70 @@ def clip_inputs(vectors: NDArray[np.float32], length: int) -> tuple[NDArray[np.f
     return padded, np.array([part.stop - part.start for part in slices], dtype=np.int64)
 
 
-def judge_tracks(
-    document: Bundle, tracks: Mapping[int, Mapping[str, MemberScores]], *, min_frames: int = 1
+def decide_tracks(
+    bundle: Bundle, tracks: Mapping[int, Mapping[str, MemberScores | None]], *, min_frames: int = 1
 ) -> FaceVerdict:
-    """Judge a medium from what the networks said.
+    """Decide on a medium from what the networks gave.
 
     Args:
-        document: the bundle, whose temperatures, weights and thresholds hold.
-        tracks: by number the scores of every member, by name.
-        min_frames: tracks of fewer frames are left out.
+        bundle: whose temperatures, weights and thresholds hold.
+        tracks: by number the scores of every member, by name; of a member that abstains None or nothing.
+        min_frames: tracks of fewer frames are left out; a track from which all members abstain has no length.
     """
-    threshold = document.operating_point.threshold
-    judged = tuple(
-        _judge_track(document.members, number, tracks[number])
+    threshold = _decision(bundle).threshold
+    scored = {
+        number: {name: scores for name, scores in tracks[number].items() if scores is not None}
         for number in sorted(tracks)
-        if len(next(iter(tracks[number].values())).frames) >= min_frames
+    }
+    verdicts = tuple(
+        _track_verdict(bundle.members, number, scores)
+        for number, scores in scored.items()
+        if scores and len(next(iter(scores.values())).frames) >= min_frames
     )
-    if not judged:
-        return FaceVerdict("too_short" if tracks else "no_face", None, None, threshold)
-    score = medium_probability([track.probability for track in judged])
-    return FaceVerdict(
-        "judged",
-        "manipulated" if score >= threshold else "authentic",
-        score,
-        threshold,
-        judged,
-        tuple(_opinion(member, judged) for member in document.members),
-    )
+    if verdicts:
+        speaking = [member for member in bundle.members if any(member.name in track.members for track in verdicts)]
+        score = medium_probability([track.probability for track in verdicts])
+        return FaceVerdict(
+            outcome="judged",
+            verdict="manipulated" if score >= threshold else "authentic",
+            probability=score,
+            threshold=threshold,
+            tracks=verdicts,
+            members=tuple(_opinion(member, verdicts) for member in speaking),
+            abstained=tuple(member.name for member in bundle.members if member not in speaking),
+        )
+    if not all(scored.values()):
+        return FaceVerdict("abstained", None, None, threshold, abstained=tuple(one.name for one in bundle.members))
+    return FaceVerdict("too_short" if tracks else "no_face", None, None, threshold)
 
 
-def _judge_track(members: Sequence[BundleMember], number: int, scores: Mapping[str, MemberScores]) -> TrackVerdict:
+def _track_verdict(members: Sequence[BundleMember], number: int, scores: Mapping[str, MemberScores]) -> TrackVerdict:
     weights = {member.name: member.weight for member in members}
     frames: dict[str, Scores] = {}
-    whole: dict[str, float] = {}
+    tracks: dict[str, float] = {}
     for member in members:
-        own = scores[member.name]
-        frames[member.name] = probability(own.frames, member.temperature)
-        clips = None if own.clips is None else probability(own.clips, member.temperature)
-        whole[member.name] = track_probability(frames[member.name], clips)
-    return TrackVerdict(number, float(weighted(whole, weights)), weighted(frames, weights), whole)
+        own = scores.get(member.name)
+        if own is not None:
+            frames[member.name] = probability(own.frames, member.temperature)
+            clips = None if own.clips is None else probability(own.clips, member.temperature)
+            tracks[member.name] = track_probability(frames[member.name], clips)
+    return TrackVerdict(number, float(weighted(tracks, weights)), weighted(frames, weights), tracks)
 
 
 def _opinion(member: BundleMember, tracks: Sequence[TrackVerdict]) -> FaceOpinion:
-    score = medium_probability([track.members[member.name] for track in tracks])
-    return FaceOpinion(member.name, score, score >= member.operating_point.threshold)
+    score = medium_probability([track.members[member.name] for track in tracks if member.name in track.members])
+    return FaceOpinion(member.name, score, score >= _decision(member).threshold)
+
+
+def _decision(owner: Bundle | BundleMember) -> FaceDecision:
+    assert isinstance(owner.decision, FaceDecision)  # noqa: S101 - the document checks it
+    return owner.decision
 
 
 def ensemble_heatmap(
     heatmaps: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float]
 ) -> NDArray[np.float32] | None:
-    """Return where a frame looks manipulated to the members that can say so, weighted as the members are.
+    """Return where a frame looks manipulated to the members that have a heatmap of it, weighted as the members are.
 
     Args:
         heatmaps: float32 [h, w] in 0..1 by member; sizes may differ.
@@ -182,52 +174,71 @@ def ensemble_heatmap(
         return None
     height, width = max((heatmap.shape for heatmap in heatmaps.values()), key=lambda shape: shape[0] * shape[1])
     resized = {name: np.asarray(cv2.resize(one, (width, height)), np.float64) for name, one in heatmaps.items()}
-    shares = {name: weights[name] for name in heatmaps}
-    if not any(shares.values()):
-        shares = dict.fromkeys(shares, 1.0)
-    return np.clip(weighted(resized, shares), 0, 1).astype(np.float32)
+    return np.clip(weighted(resized, weights), 0, 1).astype(np.float32)
 
 
-def judge_faces(
-    found: Found, document: Bundle, runs: Mapping[str, FaceRun], *, batch_size: int = 32, min_frames: int = 1
+def analyze_faces(
+    found: Found,
+    bundle: Bundle,
+    networks: Mapping[str, Networks],
+    *,
+    batch_size: int = 32,
+    min_frames: int = 1,
 ) -> FaceVerdict:
-    """Judge the faces found in a medium.
+    """Analyze the faces found in a medium.
 
     Args:
         found: the crops, of each track in the order of time.
-        document: the bundle.
-        runs: its networks by member name, as ``open_faces`` returns them.
+        bundle: whose networks these are.
+        networks: its networks by member, as ``open_networks`` returns them.
         batch_size: most crops or clips in one call of a network.
         min_frames: faces seen in fewer frames are left out.
     """
-    crops: dict[int, list[NDArray[np.uint8]]] = defaultdict(list)
+    samples: dict[int, list[StoredSample]] = defaultdict(list)
     for crop in found.crops:
-        crops[crop.track].append(crop.rgb)
+        samples[crop.track].append(crop.sample)
     tracks = {
         number: {
-            member.name: member_scores(pictures, member, runs[member.name], batch_size) for member in document.members
+            member.name: member_scores(crops, member, networks[member.name], batch_size) for member in bundle.members
         }
-        for number, pictures in crops.items()
+        for number, crops in samples.items()
     }
-    return judge_tracks(document, tracks, min_frames=min_frames)
+    return decide_tracks(bundle, tracks, min_frames=min_frames)
+
+
+def abstains(arrays: Sequence[Mapping[str, NDArray[Any] | None]]) -> bool:
+    """Return whether a member abstains from a track: one of its views has nothing to show in any frame.
+
+    Args:
+        arrays: of each frame, at least one, the array by view; None where an optional view has nothing to show.
+    """
+    return any(all(frame[name] is None for frame in arrays) for name in arrays[0])
 
 
 def member_scores(
-    pictures: Sequence[NDArray[np.uint8]], member: BundleMember, run: FaceRun, batch_size: int = 32
-) -> MemberScores:
+    samples: Sequence[StoredSample], member: BundleMember, networks: Networks, batch_size: int = 32
+) -> MemberScores | None:
     """Run one member over the crops of one track.
 
     Args:
-        pictures: uint8 [H, W, 3] in the order of time, at least one.
+        samples: the crops in the order of time, at least one.
         member: whose.
-        run: its networks.
+        networks: its networks.
         batch_size: most crops or clips in one call of a network.
+
+    Returns:
+        Its scores; None where it abstains.
     """
-    views = np.stack([face_view(picture, member.input) for picture in pictures])
-    outputs = [run.frames(views[start : start + batch_size]) for start in range(0, len(views), batch_size)]
+    views: Mapping[str, View] = member.input.views
+    arrays = [{name: view.cut(sample) for name, view in views.items()} for sample in samples]
+    if abstains(arrays):
+        return None
+    starts = range(0, len(arrays), batch_size)
+    outputs = [networks[MODEL](stack(views, arrays[start : start + batch_size])) for start in starts]
     logits = np.concatenate([output["logits"][:, 0] for output in outputs])
-    if run.clip is None:
+    if CLIP not in networks:
         return MemberScores(logits)
     vectors, lengths = clip_inputs(np.concatenate([output["vectors"] for output in outputs]), member.input.frames)
     parts = [slice(start, start + batch_size) for start in range(0, len(vectors), batch_size)]
-    return MemberScores(logits, np.concatenate([run.clip(vectors[part], lengths[part])[:, 0] for part in parts]))
+    clips = [networks[CLIP]({"vectors": vectors[part], "lengths": lengths[part]})["logits"][:, 0] for part in parts]
+    return MemberScores(logits, np.concatenate(clips))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bundle.faces.analysis import FaceVerdict, TrackVerdict
+from bundle.faces.verdict import FaceVerdict, TrackVerdict
 from media.faces import FaceCrop, FacesFound
 
 DECIMALS = 6  # of probabilities and seconds; boxes have a tenth of a pixel
@@ -51,6 +51,7 @@ def verdict_document(verdict: FaceVerdict, found: FacesFound) -> dict[str, Any]:
             }
             for opinion in verdict.members
         ],
+        "abstained": list(verdict.abstained),
     }
 
 
@@ -70,12 +71,12 @@ def most_suspicious(verdict: FaceVerdict, found: FacesFound, count: int) -> list
         found: the faces that were judged.
         count: how many at most.
     """
-    judged: Mapping[int, TrackVerdict] = {track.track: track for track in verdict.tracks}
+    tracks: Mapping[int, TrackVerdict] = {track.track: track for track in verdict.tracks}
     taken: dict[int, int] = defaultdict(int)
     suspects = []
     for position, crop in enumerate(found.crops):
-        if crop.track in judged:
-            suspects.append(Suspect(crop, position, float(judged[crop.track].frames[taken[crop.track]])))
+        if crop.track in tracks:
+            suspects.append(Suspect(crop, position, float(tracks[crop.track].frames[taken[crop.track]])))
             taken[crop.track] += 1
     return sorted(suspects, key=lambda suspect: -suspect.probability)[:count]
 

@@ -1,11 +1,12 @@
 """From the scores of frames and clips to the score of a medium: the same arithmetic in evaluation, export and serving.
 
-A face is a track: the crops of one person through one medium, in the order of time. A network of single pictures says
-a logit for each frame; a network of clips says one for each clip besides. A probability is
+A face is a track: the crops of one person through one medium, in the order of time. A network of single pictures gives
+a logit for each frame; a network of clips gives one for each clip besides. A probability is
 ``sigmoid(logit / temperature)``.
 
 * Of a member, a track's probability is the mean over its clips, or over its frames where the member has no clips.
-* Of the ensemble, it is the weighted mean of its members' probabilities.
+* Of the ensemble, it is the weighted mean of its members' probabilities. A member abstains from a track in none of
+  whose frames there is what one of its views shows; the weights are those of the members that are left.
 * A medium's probability is that of its most suspicious track: one forged face makes a forged medium.
 """
 
@@ -34,9 +35,17 @@ def track_probability(frames: Scores, clips: Scores | None) -> float:
 
 
 def weighted(values: Mapping[str, Scores | float], weights: Mapping[str, float]) -> Scores:
-    """Return the weighted mean of members' probabilities by name; the weights are those of the same names."""
-    total = sum(weights[name] for name in values)
-    return np.asarray(sum(weights[name] * np.asarray(value) for name, value in values.items()) / total)
+    """Return the weighted mean of members' values by name.
+
+    Args:
+        values: of the members that have one, at least one.
+        weights: by member, of those members and maybe others; where those members all weigh nothing, they count alike.
+    """
+    shares = {name: weights[name] for name in values}
+    if not any(shares.values()):
+        shares = dict.fromkeys(values, 1.0)
+    total = sum(shares.values())
+    return np.asarray(sum(shares[name] * np.asarray(value) for name, value in values.items()) / total)
 
 
 def medium_probability(tracks: Sequence[float]) -> float:

@@ -1,23 +1,25 @@
-"""Judging one picture with a bundle, whatever runs its networks: the arithmetic that serving and the demo share."""
+"""Analyzing one picture with a bundle, whatever runs its networks: the arithmetic that serving and the demo share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import Bundle, BundleMember
-from bundle.regions.verdict import OperatingPoint, Region, Verdict, judge, regions
-from bundle.runtimes import Run
-from media import inputs, tiles
+from bundle.document import MODEL, Bundle, BundleMember
+from bundle.regions.verdict import OperatingPoint, Region, Verdict, decide, regions
+from bundle.runtimes import Networks
+from media import tiles
 from media.spec import InputSpec
 from media.tiles import TilePlan
+from media.view import stack
+from media.views.tiles import TilesView
 
 
 @dataclass(frozen=True)
 class MemberOpinion:
-    """What one member says by itself: ``score`` 0..1, and ``forged`` at the member's own operating point."""
+    """One member's verdict by itself: ``score`` 0..1, and ``forged`` at the member's own operating point."""
 
     name: str
     score: float
@@ -56,26 +58,16 @@ class BundleVerdict:
         }
 
 
-def tile_views(rgb: NDArray[np.uint8], spec: InputSpec) -> tuple[list[NDArray[np.uint8]], TilePlan]:
-    """Turn a picture into a member's input.
+def tiles_view(spec: InputSpec) -> TilesView:
+    """Return the view that a network which marks regions reads.
 
-    Args:
-        rgb: uint8 [H, W, 3].
-        spec: the member's input specification.
-
-    Returns:
-        Tiles uint8 [C, S, S], views that are to be stacked into a batch when their turn comes, and the plan that puts
-        them back together.
+    Raises:
+        ValueError: when it reads another one, or several.
     """
-    height, width = rgb.shape[:2]
-    plan = tiles.plan(height, width, spec.size, spec.overlap)
-    views = tiles.views(inputs.network_planes(rgb, spec), plan)
-    return [view.transpose(2, 0, 1) for view in views], plan
-
-
-def stack_tiles(views: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Stack tiles [C, S, S] into a batch [B, C, S, S], contiguous; ``np.stack`` alone would keep the views' strides."""
-    return np.stack(views, out=np.empty((len(views), *views[0].shape), dtype=np.uint8))
+    views = list(spec.views.values())
+    if len(views) != 1 or not isinstance(views[0], TilesView):
+        raise ValueError(f"input.views = {', '.join(spec.views)}: networks that mark regions read tiles")
+    return views[0]
 
 
 def blend_logits(logits: NDArray[np.float32], plan: TilePlan, temperature: float) -> NDArray[np.float32]:
@@ -106,38 +98,46 @@ class Ensemble:
     def add(self, member: BundleMember, probability: NDArray[np.float32]) -> None:
         """Add a member's probability [H, W]; every member once."""
         self._mean += np.float32(member.weight) * probability
-        own = judge(probability, member.operating_point)
+        own = decide(probability, _point(member))
         opinion = MemberOpinion(member.name, float(own.score), bool(own.forged), float(own.forged_fraction))
         self._opinions[member.name] = opinion
 
     def verdict(self) -> BundleVerdict:
-        """Judge the mean; to be called when all members were added."""
+        """Decide by the mean; to be called when all members were added."""
         mean = np.clip(self._mean, 0, 1)  # the float32 weights may add up to a hair above 1
-        point = self._document.operating_point
+        point = _point(self._document)
         opinions = tuple(self._opinions[member.name] for member in self._document.members)
-        return BundleVerdict(judge(mean, point), point, mean, opinions)
+        return BundleVerdict(decide(mean, point), point, mean, opinions)
 
 
-def judge_picture(
-    rgb: NDArray[np.uint8], document: Bundle, run: Mapping[str, Run], *, batch_size: int = 4
+def analyze_picture(
+    rgb: NDArray[np.uint8], bundle: Bundle, networks: Mapping[str, Networks], batch_size: int = 4
 ) -> BundleVerdict:
-    """Judge a picture at its own resolution, in overlapping tiles.
+    """Analyze a picture at its own resolution, in overlapping tiles.
 
     Args:
         rgb: uint8 [H, W, 3].
-        document: the bundle.
-        run: by member name, a function from uint8 [B, C, S, S] to logits float32 [B, 1, S, S].
-        batch_size: most tiles in one call of ``run``.
+        bundle: whose temperatures, weights and operating points hold.
+        networks: its networks by member, as ``open_networks`` returns them.
+        batch_size: most tiles in one call of a network.
     """
-    ensemble = Ensemble(document, rgb.shape[:2])
-    for spec in dict.fromkeys(member.input for member in document.members):
-        views, plan = tile_views(rgb, spec)
-        for member in document.members:
+    ensemble = Ensemble(bundle, rgb.shape[:2])
+    for spec in dict.fromkeys(member.input for member in bundle.members):
+        view = tiles_view(spec)
+        cut, plan = view.tiles(rgb)
+        samples = [{view.name: tile} for tile in cut]
+        for member in bundle.members:
             if member.input == spec:
-                starts = range(0, len(views), batch_size)
-                parts = [run[member.name](stack_tiles(views[start : start + batch_size])) for start in starts]
+                run = networks[member.name][MODEL]
+                starts = range(0, len(samples), batch_size)
+                parts = [run(stack(spec.views, samples[start : start + batch_size]))["logits"] for start in starts]
                 ensemble.add(member, blend_logits(np.concatenate(parts), plan, member.temperature))
     return ensemble.verdict()
+
+
+def _point(owner: Bundle | BundleMember) -> OperatingPoint:
+    assert isinstance(owner.decision, OperatingPoint)  # noqa: S101 - the document checks it
+    return owner.decision
 
 
 def _region_document(region: Region) -> dict[str, Any]:

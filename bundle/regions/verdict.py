@@ -1,4 +1,4 @@
-"""From a map of probabilities to a verdict: the one place that says when a picture counts as forged."""
+"""From a map of probabilities to a verdict: the one place that decides when a picture counts as forged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +17,17 @@ _BAND = 256  # rows that are summed at one time, which bounds the memory it take
 
 
 class OperatingPoint(Settings):
-    """Where a detector is told to speak up; chosen on the validation split.
-
-    Attributes:
-        threshold: a pixel counts as forged when its probability is at least this, 0 to 1.
-        min_area_fraction: a picture counts as forged when at least this fraction of its pixels does, and at least one.
-    """
+    """From when on a picture counts as forged; chosen on the validation split."""
 
     threshold: float = Field(ge=0, le=1)
+    """A pixel counts as forged when its probability is at least this, 0 to 1."""
     min_area_fraction: float = Field(ge=0, le=1)
+    """A picture counts as forged when at least this fraction of its pixels does, and at least one."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said about one picture.
+    """The verdict on one picture.
 
     Attributes:
         score: 0 to 1; at least the threshold exactly when the picture counts as forged.
@@ -99,8 +96,8 @@ def forged_mask(probability: NDArray[np.float32], threshold: float) -> NDArray[n
     return np.asarray(probability >= np.float64(threshold))
 
 
-def judge(probability: NDArray[np.float32], point: OperatingPoint) -> Verdict:
-    """Judge one picture.
+def decide(probability: NDArray[np.float32], point: OperatingPoint) -> Verdict:
+    """Decide whether a picture counts as forged.
 
     Args:
         probability: float32 [H, W], 0 to 1.
@@ -132,7 +129,7 @@ def regions(probability: NDArray[np.float32], mask: NDArray[np.bool_], limit: in
 
     Args:
         probability: float32 [H, W], 0 to 1.
-        mask: bool [H, W], as ``judge`` returns it.
+        mask: bool [H, W], as ``decide`` returns it.
         limit: how many regions to return at most.
 
     Returns:

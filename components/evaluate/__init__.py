@@ -1,1 +1,1 @@
-"""Judges one or several groups of models, side by side, on the test split of any indexed data set."""
+"""Evaluates one or several groups of models, side by side, on the test split of any indexed data set."""

@@ -6,40 +6,42 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.evaluate.evaluate import evaluate
-from components.evaluate.recipe import EvaluateRecipe
 from core import cli
 from core.errors import SettingsError
-from core.settings import load
+from core.settings import load_mapping
 
 
 def _step(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m components.evaluate", description="Judge models side by side on a test split."
+        prog="python -m components.evaluate", description="Evaluate models side by side on a test split."
     )
     parser.add_argument(
         "--dataset",
         type=Path,
         required=True,
         action="append",
-        help="sample index folder whose test split is judged; repeat for classifiers of faces, the decisive one first",
+        help="sample index folder whose test split is read; repeat where a task takes several, the decisive one first",
     )
     parser.add_argument(
         "--model",
         action="append",
         required=True,
         metavar="GROUP=PATH",
-        help="a model folder or checkpoint and the group it is judged in; may be repeated",
+        help="a model folder or checkpoint and the group it is evaluated in; may be repeated",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--recipe", type=Path, help="evaluation recipe, YAML or JSON (default: all defaults)")
     parser.add_argument("--fit-dataset", type=Path, help="index folder whose val split chooses the operating points")
     parser.add_argument("--cache", type=Path, help="folder for shards fetched from S3")
     given = parser.parse_args(argv)
-    recipe = load(EvaluateRecipe, given.recipe) if given.recipe else EvaluateRecipe()
+    recipe = load_mapping(given.recipe) if given.recipe else {}
     summary = evaluate(
         given.dataset, _models(given.model), given.output, recipe, fit_dataset=given.fit_dataset, cache=given.cache
     )
-    print(f"{given.output}: {summary.judged} pictures or media judged, {summary.rejected} pictures could not be read")
+    print(
+        f"{given.output}: {summary.evaluated} pictures or media evaluated, "
+        f"{summary.rejected} pictures could not be read"
+    )
     for group, figures in summary.groups.items():
         shown = (f"{name} {'undefined' if value is None else f'{value:.3f}'}" for name, value in figures.items())
         print(f"{group}: {', '.join(shown)}")

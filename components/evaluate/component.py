@@ -14,27 +14,23 @@ def evaluate(
     evaluation: Output[Artifact],
     report: Output[HTML],
     metrics: Output[Metrics],
-    models_2: Input[list[Model]] = None,
-    models_3: Input[list[Model]] = None,
-    models_4: Input[list[Model]] = None,
-    dataset_2: Input[Dataset] = None,
-    dataset_3: Input[Dataset] = None,
-    dataset_4: Input[Dataset] = None,
-    fit_dataset: Input[Dataset] = None,
+    others: str = "",
 ) -> None:
-    """Judge generations or stages of models side by side (KFP cannot make one list of several tasks' outputs)."""
-    import shutil
-    from pathlib import Path
+    """Evaluate the models of all stages side by side on the test splits of data sets.
 
-    from components.evaluate.evaluate import evaluate as run
-    from components.evaluate.groups import by_generation
-    from components.evaluate.recipe import EvaluateRecipe
-    from core.settings import parse
+    Args:
+        dataset: The sample index that decides: on its val split operating points, temperatures and weights are
+            chosen, and on its test split releases are gated.
+        recipe: The settings of the models' task as JSON.
+        models: The models of the last stage; those of earlier stages are found by their lineage.
+        others: Addresses of further sample indexes, separated by commas, as the extraction puts them out.
 
-    found = by_generation([Path(m.path) for some in (models, models_2, models_3, models_4) for m in some or []])
-    datasets = [Path(one.path) for one in (dataset, dataset_2, dataset_3, dataset_4) if one]
-    settings, fit = parse(EvaluateRecipe, recipe, "recipe"), Path(fit_dataset.path) if fit_dataset else None
-    summary = run(datasets, found, Path(evaluation.path), settings, fit_dataset=fit)
-    shutil.copyfile(f"{evaluation.path}/report.html", report.path)
-    for name, value in ((f"{g}_{n}", v) for g, one in summary.groups.items() for n, v in one.items() if v is not None):
-        metrics.log_metric(name, value)
+    Returns:
+        evaluation: `metrics.json`, a table, `rejected.jsonl` and `report.html`.
+        report: The report as a page.
+        metrics: The main figures of each stage's ensemble, `<stage>_<figure>`.
+    """
+    from components.evaluate.exchange import evaluate_artifact as run
+
+    paths = [model.path for model in models]
+    metrics.metadata.update(run(dataset.path, others, paths, evaluation.path, recipe, report.path))

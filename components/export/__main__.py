@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.export.export import export
-from components.export.recipe import ExportRecipe
 from core.cli import run
-from core.settings import load
+from core.settings import load_mapping
 
 
 def step(argv: Sequence[str] | None) -> None:
-    """Parse ``argv``, export, and say what was written."""
+    """Parse ``argv``, export, and print what was written."""
     parser = argparse.ArgumentParser(prog="python -m components.export", description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="index folder; its val split is what is fitted on")
     parser.add_argument(
@@ -27,7 +26,7 @@ def step(argv: Sequence[str] | None) -> None:
         arguments.dataset,
         arguments.model,
         arguments.output,
-        load(ExportRecipe, arguments.recipe) if arguments.recipe else ExportRecipe(),
+        load_mapping(arguments.recipe) if arguments.recipe else {},
         evaluation=arguments.evaluation,
         cache=arguments.cache,
     )

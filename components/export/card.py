@@ -3,54 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bundle import CARD_FILE, Bundle, BundleMember
-from bundle.document import RelativePath, Task
-from components.export.parity import Parity
-from components.export.recipe import ExportRecipe
+from bundle.document import CARD_FILE, CLIP, Bundle, BundleMember, RelativePath
+from components.export.parity import HEATMAP, Parity
+from core.settings import Settings
 from data.index import SampleIndex
-from judging.evaluation import Evaluation
-from judging.operating_point import Choice
+from judging.choice import Choice
+from tasks.evaluation import Evaluation
+from tasks.settings import ExportSettings
+from tasks.task import CardTexts
 
 SPLIT_NAMES = ("train", "val", "test")
-DESCRIPTIONS: dict[Task, str] = {
-    "segmentation": (
-        "Marks the pixels of a photograph that were copied within it, spliced in from another picture or painted over, "
-        "and says whether the photograph as a whole counts as forged."
-    ),
-    "classification": (
-        "Says of a video or picture whether a face in it was manipulated, how probable that is for the whole and for "
-        "each frame, and where a frame looks manipulated."
-    ),
-}
-EVIDENCE = "A verdict is evidence for a person to weigh, not proof."
-LIMITS: dict[Task, tuple[str, ...]] = {
-    "segmentation": (
-        "Forgeries of kinds that were not in the training data may be missed.",
-        "Strong recompression, down-scaling and screenshots remove the traces the networks look for.",
-        "Wholly generated pictures, retouching of colour and light, and misleading captions are not detected.",
-        EVIDENCE,
-    ),
-    "classification": (
-        "Manipulations of kinds that were not in the training data may be missed.",
-        "Strong recompression, down-scaling and screen recordings remove the traces the networks look for.",
-        "Only faces are judged: other changes to the picture, and those to sound or meaning, are not detected.",
-        "A medium in which no face is found has no verdict.",
-        "Faces of people who are rare in the training data may be judged less well.",
-        EVIDENCE,
-    ),
-}
-# What the networks of a task are given and how the verdict comes about.
-HOW: dict[Task, str] = {
-    "segmentation": (
-        "A picture is judged at its own resolution in overlapping tiles. The probability of a pixel is the weighted "
-        "mean of sigmoid(logit / temperature) over the members."
-    ),
-    "classification": (
-        "A medium is judged by the faces found in it. The probability of a face is the weighted mean over the members "
-        "of the mean of sigmoid(logit / temperature) over its clips, or over its frames where a member has no clips; "
-        "that of a medium is its most suspicious face's."
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -58,15 +20,17 @@ class CardFacts:
     """What the card tells beside the bundle's own document.
 
     Attributes:
-        recipe: of the export.
+        texts: of the task.
+        settings: of the export.
         index: the data set the bundle was fitted on.
-        choice: the ensemble's operating point.
+        choice: the ensemble's.
         weights_note: how the weights came about.
         parity: every comparison of the gate.
         evaluation: of the same models; None where none was given.
     """
 
-    recipe: ExportRecipe
+    texts: CardTexts
+    settings: ExportSettings
     index: SampleIndex
     choice: Choice
     weights_note: str
@@ -81,18 +45,18 @@ def render_card(bundle: Bundle, facts: CardFacts) -> str:
         bundle: its document; the card's own entry is not looked at, since the card is what it describes.
         facts: what else there is to tell.
     """
-    limits = facts.recipe.limits or LIMITS[bundle.task]
+    limits = facts.settings.limits or facts.texts.limits
     sections = [
         f"# {bundle.name} {bundle.version}".rstrip(),
-        facts.recipe.description or DESCRIPTIONS[bundle.task],
-        _members(bundle),
-        _data(facts.index),
+        facts.settings.description or facts.texts.description,
+        _members(bundle, facts.texts),
+        _data(facts.index, bundle.classes),
         _operating_point(bundle, facts),
         _evaluation(facts),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits),
         _parity(facts),
-        _files(bundle),
-        f"## Licence\n\n{facts.recipe.licence}",
+        _files(bundle, facts.texts),
+        f"## Licence\n\n{facts.settings.licence}",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -106,7 +70,12 @@ def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4g}"
 
 
-def _members(bundle: Bundle) -> str:
+def _decided(decision: Settings) -> dict[str, float]:
+    """Return the numbers of a decision by name."""
+    return decision.model_dump()
+
+
+def _members(bundle: Bundle, texts: CardTexts) -> str:
     rows = [
         (
             member.name,
@@ -114,46 +83,47 @@ def _members(bundle: Bundle) -> str:
             _input(member),
             _number(member.weight),
             _number(member.temperature),
-            _number(member.operating_point.threshold),
+            *map(_number, _decided(member.decision).values()),
         )
         for member in bundle.members
     ]
-    header = ("member", "family", "input", "weight", "temperature", "threshold")
-    return f"## Members\n\n{HOW[bundle.task]}\n\n" + _table(header, rows)
+    header = ("member", "family", "input", "weight", "temperature", *_decided(bundle.decision))
+    return f"## Members\n\n{texts.how}\n\n" + _table(header, rows)
 
 
 def _input(member: BundleMember) -> str:
-    clip = f", clips of {member.input.frames} frames" if member.clip_files else ""
-    heatmap = f", heatmap of {' × '.join(map(str, member.heatmap_size))}" if member.heatmap_size else ""
-    return f"{member.input.size} px, {member.input.channels} channels{clip}{heatmap}"
+    parts = [f"{name} {_size(view.tensor.shape)}" for name, view in member.input.views.items()]
+    if CLIP in member.networks:
+        parts.append(f"clips of {member.input.frames} frames")
+    if HEATMAP in member.model.outputs:
+        parts.append(f"heatmap of {_size(member.model.outputs[HEATMAP].shape[1:])}")
+    return ", ".join(parts)
 
 
-def _data(index: SampleIndex) -> str:
+def _size(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def _data(index: SampleIndex, classes: Sequence[str]) -> str:
     rows = []
     for split in SPLIT_NAMES:
         part = index.where(split=split)
         label = part.column("label")
+        counts = [int((label == number).sum()) for number in range(len(classes))]
         groups = len(set(part.column("group_id")))
         media = len(set(part.column("media_id")))
-        rows.append((split, len(part), int((label == 0).sum()), int((label == 1).sum()), media, groups))
+        rows.append((split, len(part), *counts, media, groups))
     names = ", ".join(sorted(set(index.column("dataset"))))
     return (
         f"## Data\n\nData sets: {names}. Index sha256 `{index.sha256}`. Training, fitting and testing share no group "
-        "of related media.\n\n" + _table(("split", "samples", "authentic", "forged", "media", "groups"), rows)
+        "of related media.\n\n" + _table(("split", "samples", *classes, "media", "groups"), rows)
     )
 
 
 def _operating_point(bundle: Bundle, facts: CardFacts) -> str:
-    point = bundle.operating_point
     rows = [(name, _number(value)) for name, value in bundle.metrics.items()]
-    when = (
-        f"A medium counts as manipulated from a probability of {point.threshold:g} on."
-        if bundle.task == "classification"
-        else f"A pixel counts as forged from a probability of {point.threshold:g} on; a picture, when at least "
-        f"{point.min_area_fraction:g} of its pixels do."
-    )
     return (
-        f"## Operating point\n\n{when} Chosen on val: {facts.choice.note}. "
+        f"## Operating point\n\n{facts.texts.decision(bundle.decision)} Chosen on val: {facts.choice.note}. "
         f"Weights: {facts.weights_note}.\n\n" + _table(("figure on val", "value"), rows)
     )
 
@@ -162,22 +132,24 @@ def _evaluation(facts: CardFacts) -> str:
     found = facts.evaluation
     if found is None:
         return "## Evaluation\n\nNo evaluation was given to the export; the figures above are of val."
-    rows = [(name, _number(value)) for name, value in found.shown.items()]
-    left = "AUC above chance" if found.figures.task == "classification" else "F1"
-    rows.append((f"{left} left under the worst degradation", _number(found.figures.robustness)))
+    rows = [(name, _number(value)) for name, value in found.figures.shown.items()]
+    if "robustness" in found.figures.gate:
+        left = f"{facts.texts.robustness} left under the worst degradation"
+        rows.append((left, _number(found.figures.gate["robustness"])))
+    decided = ", ".join(f"{name} {_number(value)}" for name, value in found.decision.items())
     shares = ", ".join(
         f"{name} weight {_number(share.weight)} temperature {_number(share.temperature)}"
         for name, share in found.members.items()
     )
     return (
-        f"## Evaluation\n\nOn the test split, group {facts.recipe.evaluation_group}, at a threshold of "
-        f"{_number(found.point.threshold)} with {shares}, as the evaluation step chose them.\n\n"
-        + _table(("figure on test", "value"), rows)
+        f"## Evaluation\n\nOn the test split, group {found.group}, at {decided} with {shares}, "
+        "as the evaluation step chose them."
+        "\n\n" + _table(("figure on test", "value"), rows)
     )
 
 
 def _parity(facts: CardFacts) -> str:
-    settings = facts.recipe.parity
+    settings = facts.settings.parity
     rows = [
         (p.member, p.output, p.format, p.batch_size, f"{p.difference:.2g}", f"{p.flipped_share:.2g}")
         for p in facts.parity
@@ -190,17 +162,16 @@ def _parity(facts: CardFacts) -> str:
     )
 
 
-def _files(bundle: Bundle) -> str:
+def _files(bundle: Bundle, texts: CardTexts) -> str:
     paths: list[tuple[RelativePath, str, int]] = [
         (file.path, f"`{file.sha256}`", file.size) for file in bundle.all_files() if file.path != CARD_FILE
     ]
     made = ", ".join(f"{name} {version}" for name, version in sorted(bundle.made_with.items()))
     checkpoints = [(member.name, f"`{member.checkpoint_sha256}`") for member in bundle.members]
-    what = "medium" if bundle.task == "classification" else "picture"
     return (
         f"## Files\n\nWritten from commit `{bundle.git_sha}` with {made}. Check them all with "
-        f"`python -m bundle verify <folder>`; try one {what} with `python -m bundle judge <folder> "
-        f"<{what}>`.\n\n"
+        f"`python -m bundle verify <folder>`; try one {texts.medium} with `python -m bundle judge "
+        f"<folder> <{texts.medium}>`.\n\n"
         + _table(("file", "sha256", "bytes"), sorted(paths))
         + "\n\n"
         + _table(("checkpoint of", "sha256"), checkpoints)

@@ -1,4 +1,4 @@
-"""The export step as KFP sees it."""
+"""The export step, declared to KFP."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Markdown, Metrics, Model, Output
@@ -16,23 +16,22 @@ def export(
     metrics: Output[Metrics],
     evaluation: Input[Artifact] = None,
 ) -> None:
-    """Write models as one bundle: TorchScript and ONNX, calibrated on val, behind the parity gate."""
-    import shutil
-    from pathlib import Path
+    """Write models as one bundle, calibrated on val, if what is exported gives what was trained.
 
-    from components.export.export import export as run
-    from components.export.recipe import ExportRecipe
-    from core.settings import parse
+    Args:
+        dataset: The sample index; its val split is fitted and compared on.
+        models: The members of the bundle.
+        recipe: The export's settings of the models' task as JSON.
+        evaluation: What the evaluation of the same models wrote.
 
-    summary = run(
-        Path(dataset.path),
-        [Path(model.path) for model in models],
-        Path(bundle.path),
-        parse(ExportRecipe, recipe, "recipe"),
-        evaluation=Path(evaluation.path) if evaluation else None,
-    )
-    shutil.copyfile(summary.folder / "card.md", card.path)
-    bundle.metadata.update(name=summary.bundle.name, version=summary.bundle.version, sha256=summary.sha256)
-    for name, value in summary.bundle.metrics.items():
-        if value is not None:
-            metrics.log_metric(name, value)
+    Returns:
+        bundle: `bundle.json` and the networks as TorchScript and ONNX.
+        card: The model card.
+        metrics: The figures of the evaluation that the card shows.
+    """
+    from components.export.exchange import export_artifact as run
+
+    paths, shown = [model.path for model in models], evaluation and evaluation.path
+    found, figures = run(dataset.path, paths, bundle.path, recipe, card.path, evaluation=shown)
+    bundle.metadata.update(found)
+    metrics.metadata.update(figures)

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,29 +13,27 @@ import numpy as np
 import onnx
 import torch
 
-from bundle import BUNDLE_FILE, CARD_FILE, Bundle, BundleFile, BundleMember, VerifiedBundle, read_bundle
+from bundle.document import BUNDLE_FILE, CARD_FILE, Bundle, BundleFile, BundleMember, ExportedNetwork
+from bundle.reading import VerifiedBundle, read_bundle
+from bundle.runtimes import open_networks
 from components.export.card import CardFacts, render_card
-from components.export.faces import FacesExport
-from components.export.fitting import Fitted
-from components.export.parity import Parity, require_parity
-from components.export.recipe import ExportRecipe, ParitySettings
-from components.export.regions import RegionsExport
-from components.export.task import Job, TaskExport, describe_file
-from core.errors import BadInputError, SettingsError, StorageError
+from components.export.formats import Exported
+from components.export.networks import describe_file, eager_run, take_apart, write_member
+from components.export.parity import Parity, compare, require_parity
+from core.errors import MismatchError, SettingsError, StorageError
 from core.files import write_bytes
 from core.revision import git_sha
+from core.settings import validate
 from core.storage import open_store
 from data.index import SampleIndex, read_index
 from data.shards import ShardReader
-from judging.evaluation import read_evaluation
+from judging.choice import Choice
 from judging.members import load_model
-from judging.operating_point import Choice
-from judging.predict import ENSEMBLE
-from media.spec import require_same_extraction
+from media.spec import require_suitable
 from models.checkpoint import LoadedNetwork
-from models.family import Task
+from tasks.evaluation import read_evaluation
+from tasks.task import ENSEMBLE, TASKS, ExportJob, Fitted, Task
 
-EXPORTERS: dict[Task, Callable[[Job], TaskExport]] = {"segmentation": RegionsExport, "classification": FacesExport}
 DRAFT = "draft"  # stands for the version until the content is known
 
 
@@ -54,7 +52,7 @@ def export(
     dataset: Path,
     models: Sequence[Path],
     output: Path,
-    recipe: ExportRecipe,
+    recipe: Mapping[str, Any],
     *,
     evaluation: Path | None = None,
     cache: Path | None = None,
@@ -65,10 +63,10 @@ def export(
     gate, or stays as it was.
 
     Args:
-        dataset: index folder with a val split of both classes.
+        dataset: index folder with a val split of every class.
         models: folders that the training step wrote, or checkpoint files; one a member.
         output: the bundle's folder; a bundle that is there is replaced.
-        recipe: what to write and what to tolerate.
+        recipe: what to write and what to tolerate: keys of the ``export_settings`` of the models' task.
         evaluation: folder of an evaluation whose figures the model card shows.
         cache: folder for fetched shards.
 
@@ -77,44 +75,60 @@ def export(
         SplitLeakError, BadInputError, MismatchError, SettingsError, StorageError: as the message says.
     """
     index = read_index(dataset)
-    networks, task = _load(models, index, dataset, recipe.judging.torch_device())
-    job = Job(networks, index.where(split="val"), ShardReader(index.shards, cache), recipe)
-    exporter = EXPORTERS[task](job)
-    fitted = exporter.fit()
-    judged = read_evaluation(evaluation, recipe.evaluation_group) if evaluation else None
+    networks = _load(models, index, dataset)
+    task = TASKS.get(next(iter(networks.values())).family.task)
+    settings = validate(task.export_settings, recipe, "export recipe")
+    device = settings.judging.torch_device()
+    for loaded in networks.values():
+        loaded.network.to(device)
+    job = ExportJob(networks, index.where(split="val"), ShardReader(index.shards, cache), settings)
+    fitted = task.fit(job)
+    measured = read_evaluation(evaluation, settings.evaluation_group) if evaluation else None
     with _replacing(output) as folder:
-        files = {name: exporter.write(name, folder) for name in networks}
-        draft = _describe(job, fitted, files, index, task)
-        parity = _prove(draft, folder, exporter, recipe.parity)
-        facts = CardFacts(recipe, index, fitted.choices[ENSEMBLE], fitted.weights.note, parity, judged)
+        parts = {name: take_apart(loaded.network, loaded.spec.input) for name, loaded in networks.items()}
+        draft = _describe(job, fitted, {name: _write(job, name, parts[name], folder) for name in networks}, index)
+        parity = _prove(draft, folder, task, job, parts)
+        facts = CardFacts(task.card, settings, index, fitted.choices[ENSEMBLE], fitted.weights.note, parity, measured)
         bundle = _finish(draft, facts, folder)
     written = read_bundle(output)
     return ExportSummary(output, bundle, written.sha256, fitted.choices[ENSEMBLE], parity)
 
 
-def _load(
-    models: Sequence[Path], index: SampleIndex, dataset: Path, device: torch.device
-) -> tuple[dict[str, LoadedNetwork], Task]:
+def _load(models: Sequence[Path], index: SampleIndex, dataset: Path) -> dict[str, LoadedNetwork]:
+    """Return the members of one task and of the same classes, on the CPU."""
     networks: dict[str, LoadedNetwork] = {}
-    tasks: dict[Task, str] = {}
     for path in models:
-        loaded = load_model(path, device)
-        tasks.setdefault(loaded.family.task, loaded.member)
-        require_same_extraction(loaded.spec, str(path), index.spec, str(dataset))
+        loaded = load_model(path, "cpu")
+        require_suitable(loaded.spec.input, f"model {path}", index.spec.extraction, str(dataset))
         if loaded.member in networks:
             raise SettingsError(f"{path} is a second model of the member {loaded.member!r}; give one of each")
         networks[loaded.member] = loaded
     if not networks:
         raise SettingsError("an export needs at least one model")
-    if len(tasks) > 1:
-        found = " and ".join(f"{task} ({member})" for task, member in tasks.items())
-        raise BadInputError("wrong-task", f"the members of a bundle must be of one task, these are of {found}")
-    (task,) = tasks
-    if task == "classification" and index.spec.extraction.faces is None:
-        raise BadInputError(
-            "wrong-task", f"{dataset} holds whole pictures; classifiers are exported on faces: extract it with `faces`"
-        )
-    return networks, task
+    _require_same("task", {name: loaded.family.task for name, loaded in networks.items()})
+    _require_same("classes", {name: ", ".join(loaded.classes) for name, loaded in networks.items()})
+    return networks
+
+
+def _require_same(what: str, values: Mapping[str, str]) -> None:
+    if len(set(values.values())) > 1:
+        found = "; ".join(f"{name}: {value}" for name, value in values.items())
+        raise MismatchError(f"the members of a bundle must have the same {what}; {found}")
+
+
+def _write(job: ExportJob, name: str, parts: Mapping[str, Exported], folder: Path) -> dict[str, ExportedNetwork]:
+    loaded, settings = job.networks[name], job.settings
+    return write_member(
+        parts,
+        folder,
+        name,
+        bundle=settings.name,
+        classes=loaded.classes,
+        input_spec=loaded.spec.input,
+        checkpoint=loaded.checkpoint_sha256,
+        formats=settings.formats,
+        opset=settings.opset,
+    )
 
 
 @contextmanager
@@ -144,31 +158,30 @@ def _figures(choice: Choice) -> dict[str, float | None]:
 
 
 def _describe(
-    job: Job, fitted: Fitted, files: Mapping[str, Mapping[str, Any]], index: SampleIndex, task: Task
+    job: ExportJob, fitted: Fitted, written: Mapping[str, dict[str, ExportedNetwork]], index: SampleIndex
 ) -> Bundle:
     """Return the bundle's document without its final version and card."""
     members = tuple(
         BundleMember(
             name=name,
             family=loaded.family.name,
-            task=task,
-            labels=loaded.family.class_names,
             input=loaded.spec.input,
             weight=fitted.weights.weights[name],
             temperature=fitted.temperatures[name],
-            operating_point=fitted.choices[name].point,
+            decision=fitted.choices[name].decision,
             metrics=_figures(fitted.choices[name]),
             checkpoint_sha256=loaded.checkpoint_sha256,
-            **files[name],
+            networks=written[name],
         )
         for name, loaded in job.networks.items()
     )
+    first = next(iter(job.networks.values()))
     return Bundle(
-        name=job.recipe.name,
+        name=job.settings.name,
         version=DRAFT,
-        task=task,
-        labels=members[0].labels,
-        operating_point=fitted.choices[ENSEMBLE].point,
+        task=first.family.task,
+        classes=first.classes,
+        decision=fitted.choices[ENSEMBLE].decision,
         extraction=index.spec.extraction,
         members=members,
         metrics=_figures(fitted.choices[ENSEMBLE]),
@@ -179,17 +192,26 @@ def _describe(
     )
 
 
-def _prove(draft: Bundle, folder: Path, exporter: TaskExport, settings: ParitySettings) -> list[Parity]:
-    """Hold the files in a folder against the trained networks."""
+def _prove(
+    draft: Bundle, folder: Path, task: Task, job: ExportJob, parts: Mapping[str, Mapping[str, Exported]]
+) -> list[Parity]:
+    """Open the very files through the runtimes that serve them, and compare them with the trained networks."""
     opened = VerifiedBundle(draft, hashlib.sha256(draft.to_document()).hexdigest(), open_store(str(folder)))
-    results = exporter.prove(opened)
+    settings = job.settings.parity
+    exported = {kind: open_networks(opened, kind) for kind in job.settings.formats}
+    results: list[Parity] = []
+    for member in draft.members:
+        probe = task.probe(job, member.name, member.decision, max(settings.batch_sizes))
+        eager = {name: eager_run(network) for name, network in parts[member.name].items()}
+        own = {kind: networks[member.name] for kind, networks in exported.items()}
+        results += compare(member.name, probe, eager, own, settings, member.temperature)
     require_parity(results, settings)
     return results
 
 
 def _finish(draft: Bundle, facts: CardFacts, folder: Path) -> Bundle:
     """Derive the version if the recipe gives none, write card and document."""
-    version = facts.recipe.version
+    version = facts.settings.version
     if version is None:
         # The version may not depend on itself: the content is hashed as a draft.
         content = hashlib.sha256(draft.to_document() + render_card(draft, facts).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from bundle.document import Format
 from bundle.runtimes import METADATA_KEY
 from core.errors import VeriframeError
 from core.files import write_bytes
+from media.tensors import TensorSpec
+from models.network import Part
 
 EXAMPLE_BATCH = 2  # torch.export takes a batch of 1 for a constant
+EXAMPLE_VALUES = {"UINT8": 127, "INT64": 1, "FP32": 0, "BOOL": True}  # grey pixels, clips of one frame
 
 
 class ExportError(VeriframeError):
@@ -23,21 +27,41 @@ class ExportError(VeriframeError):
 
 
 class Exported(nn.Module):
-    """What is exported: pixels in, logits out, so that no runtime needs to know how to normalise.
+    """What is exported of a part: arrays in, in the order of the part's inputs, and a tuple of its outputs.
+
+    Normalisation is inside, so that no runtime needs to know how to do it.
+
+    Args:
+        part: of a network, on the CPU.
+        normalise: maps a mapping of arrays by name to what the part is called with; None calls it with them.
+
+    Attributes:
+        inputs: specifications of its arrays by name, in order.
+        outputs: names of its outputs, in order.
 
     Shape:
-        - Input: [B, C, S, S] uint8.
-        - Output: float32, that of ``network``: logits [B, 1, S, S] of regions, or the outputs of ``FaceParts.frames``.
+        - Input: each [B, ...] as ``inputs`` says.
+        - Output: float32 [B, ...] each.
     """
 
-    def __init__(self, normalise: nn.Module, network: nn.Module) -> None:
+    def __init__(self, part: Part, normalise: nn.Module | None = None) -> None:
         super().__init__()
-        self.normalise = normalise
-        self.network = network
+        self.inputs: Mapping[str, TensorSpec] = dict(part.inputs)
+        self.outputs = tuple(part.outputs)
+        self.normalise = nn.Identity() if normalise is None else normalise
+        self.network = part.network
 
-    def forward(self, pixels: Tensor) -> Any:
-        """Return what the network says of ``pixels``."""
-        return self.network(self.normalise(pixels))
+    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs for a batch."""
+        outputs: tuple[Tensor, ...] = self.network(self.normalise(dict(zip(self.inputs, arrays, strict=True))))
+        return outputs
+
+    def examples(self) -> tuple[Tensor, ...]:
+        """Return a batch to trace with."""
+        return tuple(
+            torch.from_numpy(spec.example(EXAMPLE_BATCH)).fill_(EXAMPLE_VALUES[spec.datatype])
+            for spec in self.inputs.values()
+        )
 
 
 @contextmanager
@@ -51,17 +75,26 @@ def _without_deprecation() -> Iterator[None]:
         yield
 
 
-def example_pixels(channels: int, size: int) -> Tensor:
-    """Return grey pixels uint8 [2, C, S, S] to trace with."""
-    return torch.full((EXAMPLE_BATCH, channels, size, size), 127, dtype=torch.uint8)
+def write(network: Exported, kind: Format, path: Path, metadata: str, opset: int) -> None:
+    """Write a network in one format.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        kind: of the file.
+        path: where to.
+        metadata: JSON that goes into the file.
+        opset: version of the operators of ONNX.
+
+    Raises:
+        ExportError: when the network cannot be written so.
+    """
+    if kind == "onnx":
+        write_onnx(network, path, metadata, opset)
+    else:
+        write_torchscript(network, path, metadata)
 
 
-def example_clips(frames: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return vectors float32 [2, T, D] and lengths int64 [2] to trace a clip network with."""
-    return torch.zeros(EXAMPLE_BATCH, frames, width), torch.full((EXAMPLE_BATCH,), frames, dtype=torch.int64)
-
-
-def write_torchscript(network: nn.Module, examples: Tensor | tuple[Tensor, ...], path: Path, metadata: str) -> None:
+def write_torchscript(network: Exported, path: Path, metadata: str) -> None:
     """Write a traced, frozen network.
 
     The bytes are the same whenever the same networks are exported in the same order by a fresh process: TorchScript
@@ -69,7 +102,6 @@ def write_torchscript(network: nn.Module, examples: Tensor | tuple[Tensor, ...],
 
     Args:
         network: in evaluation mode, on the CPU.
-        examples: its input or inputs, such as pixels uint8 [B, C, S, S], to trace with.
         path: where to.
         metadata: JSON that goes into the archive as an extra file.
 
@@ -80,7 +112,7 @@ def write_torchscript(network: nn.Module, examples: Tensor | tuple[Tensor, ...],
     try:
         with _without_deprecation(), torch.no_grad():
             # The parity gate checks more than trace's own check would.
-            traced: Any = torch.jit.trace(network, examples, check_trace=False)  # type: ignore[no-untyped-call]
+            traced: Any = torch.jit.trace(network, network.examples(), check_trace=False)  # type: ignore[no-untyped-call]
             frozen = torch.jit.freeze(traced)
             torch.jit.save(frozen, archive, _extra_files={METADATA_KEY: metadata})
     except (RuntimeError, TypeError) as error:
@@ -88,16 +120,7 @@ def write_torchscript(network: nn.Module, examples: Tensor | tuple[Tensor, ...],
     write_bytes(path, archive.getvalue())
 
 
-def write_onnx(
-    network: nn.Module,
-    examples: Tensor | tuple[Tensor, ...],
-    path: Path,
-    metadata: str,
-    opset: int,
-    *,
-    inputs: Sequence[str] = ("pixels",),
-    outputs: Sequence[str] = ("logits",),
-) -> None:
+def write_onnx(network: Exported, path: Path, metadata: str, opset: int) -> None:
     """Write one ONNX file with a free batch size.
 
     Names of source files and stack traces that the exporter leaves in the graph are removed: they differ between
@@ -105,28 +128,25 @@ def write_onnx(
 
     Args:
         network: in evaluation mode, on the CPU.
-        examples: its input or inputs, such as pixels uint8 [B, C, S, S], to export with, B ≥ 2.
         path: where to.
         metadata: JSON that goes into the file's properties.
         opset: version of the operators.
-        inputs: what the inputs are called, which is what ``forward`` calls them.
-        outputs: what the outputs are called.
 
     Raises:
-        ExportError: when the network uses what ONNX cannot say.
+        ExportError: when the network uses what ONNX cannot express.
     """
     batch = torch.export.Dim("batch", min=1)
     try:
         with warnings.catch_warnings():
-            # Of two inputs that share a batch, the second has nothing left to name.
+            # Of inputs that share a batch, all but the first have nothing left to name.
             warnings.filterwarnings("ignore", message="# The axis name: batch will not be used", category=UserWarning)
             program = torch.onnx.export(
                 network,
-                examples if isinstance(examples, tuple) else (examples,),
-                input_names=list(inputs),
-                output_names=list(outputs),
+                network.examples(),
+                input_names=list(network.inputs),
+                output_names=list(network.outputs),
                 opset_version=opset,
-                dynamic_shapes={name: {0: batch} for name in inputs},
+                dynamic_shapes=(tuple({0: batch} for _ in network.inputs),),
                 dynamo=True,
                 verbose=False,
             )

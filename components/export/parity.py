@@ -1,21 +1,20 @@
-"""The parity gate: does an exported network say what the eager one says, on real input, at every batch size?"""
+"""The parity gate: does an exported network follow the eager one, on real input, at every batch size?"""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle import Format
-from components.export.recipe import ParitySettings
+from bundle.document import Format
+from bundle.runtimes import Networks
 from core.errors import VeriframeError
+from tasks.settings import ParitySettings
+from tasks.task import Probe
 
 HEATMAP = "heatmap"
-
-# How many inputs to take, to float32 arrays by the name of the output.
-Say = Callable[[int], Mapping[str, NDArray[np.float32]]]
 
 
 class ParityError(VeriframeError):
@@ -28,9 +27,9 @@ class Parity:
 
     Attributes:
         member: whose network.
-        output: of which output: ``logits``, ``heatmap``, or ``clip``, the logits of clips.
+        output: of which of the probe's outputs, such as ``logits``, ``heatmap``, or ``clip``, the logits of clips.
         format: of the exported network.
-        batch_size: tiles, faces or clips in one call.
+        batch_size: items in one call.
         difference: largest absolute difference of a value; NaN when either side is not finite.
         flipped_share: share of logits on the other side of the threshold, 0..1; 0 for a heatmap, which has none.
     """
@@ -55,24 +54,23 @@ class Parity:
         return wrong
 
 
-def threshold_logit(threshold: float, temperature: float) -> float:
-    """Return the logit at which ``sigmoid(logit / temperature)`` reaches ``threshold``."""
-    if threshold in (0.0, 1.0):
-        return math.copysign(math.inf, threshold - 0.5)
-    return temperature * math.log(threshold / (1.0 - threshold))
-
-
 def compare(
-    member: str, eager: Say, exported: Mapping[Format, Say], settings: ParitySettings, cut: float
+    member: str,
+    probe: Probe,
+    eager: Networks,
+    exported: Mapping[Format, Networks],
+    settings: ParitySettings,
+    temperature: float,
 ) -> list[Parity]:
-    """Ask the eager and every exported network about the same input.
+    """Ask the eager and every exported form of a member's networks about the same input.
 
     Args:
         member: its name.
-        eager: what the trained network says of the first so many of the inputs, by output.
+        probe: asks them.
+        eager: the trained networks.
         exported: the same by format.
         settings: batch sizes.
-        cut: logit of the member's threshold.
+        temperature: of the member.
 
     Returns:
         One comparison for each output, format and batch size.
@@ -80,11 +78,12 @@ def compare(
     Raises:
         ParityError: when an exported network gives arrays of other shapes.
     """
+    cut = probe.cut * temperature
     results = []
     for batch_size in settings.batch_sizes:
-        expected = eager(batch_size)
-        for kind, say in exported.items():
-            actual = say(batch_size)
+        expected = probe(eager, batch_size)
+        for kind, networks in exported.items():
+            actual = probe(networks, batch_size)
             for output, values in expected.items():
                 found = actual[output]
                 if found.shape != values.shape:
@@ -102,7 +101,7 @@ def _difference(expected: NDArray[Any], actual: NDArray[Any]) -> float:
     return float(np.abs(expected - actual).max()) if finite else math.nan
 
 
-def require_parity(results: list[Parity], settings: ParitySettings) -> None:
+def require_parity(results: Sequence[Parity], settings: ParitySettings) -> None:
     """Check every comparison.
 
     Raises:

@@ -6,6 +6,7 @@ What it writes depends on the chunk's job alone. It does not import pyarrow, to 
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from components.extract_frames.clips import read_clip
-from components.extract_frames.fetching import Fetcher
-from components.extract_frames.sample import EntrySettings, Sample
-from components.extract_frames.stills import read_still
 from core.errors import BadInputError
 from core.files import write_text
 from core.storage import Store, open_store
-from data.layouts.base import Entry, Rejection
+from data.entries.entry import Entry, Rejection
+from data.entries.kind import EntryKind
+from data.entries.sample import Sample
+from data.entries.settings import EntrySettings
+from data.labels import AUTHENTIC
 from data.samples import sample_id
 from data.shards import FragmentWriter
 from media.pictures import encode_png
@@ -38,7 +39,8 @@ class Job:
     Attributes:
         name: of the chunk; its files are ``<name>.tar`` and ``<name>.jsonl``.
         folder: where they are written.
-        settings: how.
+        kind: what the entries are.
+        settings: how they are extracted.
         dataset: name of the data set.
         entries: what to extract.
         chunks: URI of a store of finished chunks, from which the files are taken if they are there.
@@ -48,6 +50,7 @@ class Job:
 
     name: str
     folder: Path
+    kind: EntryKind
     settings: EntrySettings
     dataset: str
     entries: tuple[Entry, ...]
@@ -67,12 +70,12 @@ def rows_path(folder: Path, chunk: str) -> Path:
 
 
 def do_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> None:
-    """Have a chunk's files where they are wanted: taken from the store of finished chunks, or extracted.
+    """Have a chunk's files in their place: taken from the store of finished chunks, or extracted.
 
     Args:
         job: what to do.
         store: the layout's root.
-        starting: told the position of each entry before it is touched.
+        starting: called with the position of each entry before it is touched.
 
     Raises:
         StorageError: when a store as a whole cannot be read or written; never for one bad entry of a folder.
@@ -96,11 +99,9 @@ def do_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> None:
 def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> None:
     """Write the fragment and the rows of a chunk: a line of JSON for each sample, with ``row`` or ``rejected``."""
     lines: list[str] = []
-    previews = {0: PREVIEWS, 1: PREVIEWS}
-    stills = () if job.settings.clips else job.entries
-    blobs = (blob for entry in stills for blob in (entry.file, entry.mask) if blob is not None)
+    previews: Counter[int] = Counter()
     with (
-        Fetcher(store, blobs, job.settings.max_bytes) as fetcher,
+        job.kind.open(store, job.entries, job.settings) as reader,
         FragmentWriter(fragment_path(job.folder, job.name)) as writer,
     ):
         for position, entry in enumerate(job.entries):
@@ -108,7 +109,7 @@ def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> No
             try:
                 if position in job.crashed:
                     raise BadInputError("crashed", job.crashed[position])
-                samples, sha256 = _read(entry, store, fetcher, job.settings)
+                samples, sha256 = reader.read(entry)
             except BadInputError as error:
                 rejection = Rejection(entry.file.key, error.reason, error.detail)
                 lines.append(json.dumps({"rejected": json.loads(rejection.to_json())}))
@@ -117,22 +118,15 @@ def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> No
             for sample in samples:
                 line: dict[str, Any] = {"row": _store(writer, entry, sample, job), "links": links}
                 line |= {"fingerprints": sample.fingerprints, "file": entry.file.key, "split": entry.split}
-                if previews[sample.label]:
-                    previews[sample.label] -= 1
+                if previews[sample.label] < PREVIEWS:
+                    previews[sample.label] += 1
                     line["preview"] = base64.b64encode(_preview(sample)).decode("ascii")
                 lines.append(json.dumps(line))
     write_text(rows_path(job.folder, job.name), "".join(f"{line}\n" for line in lines))
 
 
-def _read(entry: Entry, store: Store, fetcher: Fetcher, settings: EntrySettings) -> tuple[list[Sample], str]:
-    if settings.clips:
-        return read_clip(entry, store, settings)
-    sample, data = read_still(entry, fetcher, settings)
-    return [sample], hashlib.sha256(data).hexdigest()
-
-
 def _store(writer: FragmentWriter, entry: Entry, sample: Sample, job: Job) -> dict[str, Any]:
-    labels = job.settings.labels
+    classes = job.settings.classes
     media_id = f"{job.dataset}/{entry.medium or entry.name}"
     name = sample_id(media_id, sample.frame, sample.track)
     offset, size = writer.add(f"{name}.{sample.extension}", sample.data)
@@ -140,19 +134,25 @@ def _store(writer: FragmentWriter, entry: Entry, sample: Sample, job: Job) -> di
     if sample.mask is not None:
         mask_offset, mask_size = writer.add(f"{name}.mask.png", encode_png(sample.mask))
     height, width = sample.rgb.shape[:2]
+    grid_x, grid_y = sample.grid or (None, None)
     return {
         "sample_id": name,
         "media_id": media_id,
         "dataset": job.dataset,
-        "method": entry.method if sample.label else labels[0],
+        "method": classes[AUTHENTIC] if sample.label == AUTHENTIC else entry.method,
         "compression": sample.compression,
         "label": sample.label,
-        "label_name": labels[sample.label],
+        "label_name": classes[sample.label],
         "frame": sample.frame,
         "time_ms": sample.time_ms,
         "track": sample.track,
+        "run": sample.run,
         "box": sample.box,
         "box_score": sample.box_score,
+        "landmarks": sample.landmarks,
+        "crop": sample.crop,
+        "grid_x": grid_x,
+        "grid_y": grid_y,
         "width": width,
         "height": height,
         "forged_fraction": sample.forged_fraction,

@@ -1,4 +1,4 @@
-"""The extraction step as KFP sees it."""
+"""The extraction step, declared to KFP."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Output
@@ -12,29 +12,29 @@ def extract_frames(
     shards: str,
     recipe: str,
     dataset: Output[Dataset],
+    index: dsl.OutputPath(str),  # type: ignore[valid-type]
     workers: int = 0,
     chunks: str = "",
     part: int = 0,
     parts: int = 0,
+    indexes: str = "",
 ) -> None:
     """Turn a layout into a sample index and shards, or do one of several shares of that.
 
     Args:
-        source: where the layout begins.
+        source: Folder or `s3://` prefix where the layout begins.
         shards: URI under which shards are stored.
-        recipe: ``ExtractRecipe`` as JSON.
-        dataset: the sample index; of a share, empty.
-        workers: processes; 0 for one a core.
+        recipe: `ExtractRecipe` as JSON.
+        workers: Processes; 0 for one a core.
         chunks: URI where shares put what they finished, and the whole takes it from.
-        part: which share, from 0.
-        parts: number of shares; 0 for the whole.
+        part: Which share, from 0.
+        parts: Number of shares; 0 for the whole.
+        indexes: URI under which the index is kept; empty keeps it not.
+
+    Returns:
+        dataset: The sample index; of a share, empty.
+        index: Address under `indexes` at which the index is kept for the evaluation; empty where it is not.
     """
-    from pathlib import Path
+    from components.extract_frames.exchange import extract_artifact as run
 
-    from components.extract_frames.extract import extract_frames as run
-    from components.extract_frames.recipe import ExtractRecipe
-    from core.settings import parse
-
-    settings, share = parse(ExtractRecipe, recipe, "recipe"), (part, parts) if parts else None
-    summary = run(source, Path(dataset.path), shards, settings, workers=workers or None, chunks=chunks, part=share)
-    dataset.metadata.update(samples=summary.samples, rejected=summary.rejected, index_sha256=summary.index_sha256)
+    dataset.metadata.update(run(source, dataset.path, shards, recipe, index, indexes, workers, chunks, (part, parts)))

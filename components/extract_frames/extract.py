@@ -170,17 +170,17 @@ def _write_output(
     columns = collect(chunks, folder, plan, official)
     if not len(columns) or (official is not None and not (columns.numpy("official") >= 0).any()):
         reasons = _write_rejected(plan, output / REJECTED_FILE)
-        told = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
-        raise BadInputError("all-rejected", f"nothing could be used ({told}); see {output / REJECTED_FILE}")
+        counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
+        raise BadInputError("all-rejected", f"nothing could be used ({counts}); see {output / REJECTED_FILE}")
     assignment = assign(columns, recipe, chunks, folder)
     if official is None:
         reject_undivided(assignment, chunks, folder, plan)
     reasons = _write_rejected(plan, output / REJECTED_FILE)
     write_text(output / SPEC_FILE, recipe.spec.to_document())
-    counts = write_index(output / INDEX_FILE, assignment, recipe, shards, chunks, folder, placement.bases)
-    write_report(output / REPORT_FILE, recipe, counts, reasons)
+    index_counts = write_index(output / INDEX_FILE, assignment, recipe, shards, chunks, folder, placement.bases)
+    write_report(output / REPORT_FILE, recipe, index_counts, reasons)
     samples: Counter[str] = Counter()
-    for (split, label, _), count in counts.samples.items():
+    for (split, label, _), count in index_counts.samples.items():
         samples[f"{split}/{label}"] += count
     return ExtractionSummary(
         samples=dict(sorted(samples.items())),

@@ -5,6 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from components.extract_frames.chunk import rows_path
 from components.extract_frames.plan import Plan
 from components.extract_frames.recipe import ExtractRecipe
 from core.files import atomic_write
+from data.entries.entry import Rejection
 from data.grouping import Hashes, group
 from data.index import SPLITS, schema_for
-from data.layouts import Rejection
 from data.layouts.base import stem
 from data.official_splits import OfficialSplits
 from data.splits import assign_beside_official, assign_by_fractions, require_classes, require_no_overlap
@@ -81,7 +82,7 @@ class Assignment:
 
 @dataclass
 class Counts:
-    """What the report tells: samples by (split, label name, method), a few previews, and numbers of groups."""
+    """What the report shows: samples by (split, label name, method), a few previews, and numbers of groups."""
 
     samples: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     previews: list[tuple[str, str]] = field(default_factory=list)  # caption, JPEG in base64
@@ -141,20 +142,21 @@ def assign(columns: Columns, recipe: ExtractRecipe, chunks: Sequence[str], folde
         columns.numpy("link"),
         distance=recipe.near_duplicates.distance,
     )
-    keys, labels = columns.numpy("key"), columns.numpy("label")
+    keys, labels, classes = columns.numpy("key"), columns.numpy("label"), recipe.spec.classes
+    fractions = columns.numpy("forged_fraction")
     if recipe.splits.all is not None:
         splits = np.full(len(columns), SPLITS.index(recipe.splits.all), np.int8)
     elif recipe.splits.file is not None:
         splits = columns.numpy("official")
         require_no_overlap(groups, splits, lambda numbers: _names(numbers, chunks, folder))
-        require_classes(splits, labels)
+        require_classes(splits, labels, classes)
     elif recipe.splits.official and (columns.numpy("official") >= 0).any():
         official = columns.numpy("official")
         require_no_overlap(groups, official, lambda numbers: _names(numbers, chunks, folder))
-        splits = assign_beside_official(groups, keys, labels, columns.numpy("forged_fraction"), official, recipe.splits)
-        require_classes(splits, labels)
+        splits = assign_beside_official(groups, keys, labels, fractions, official, classes, recipe.splits)
+        require_classes(splits, labels, classes)
     else:
-        splits = assign_by_fractions(groups, keys, labels, columns.numpy("forged_fraction"), recipe.splits)
+        splits = assign_by_fractions(groups, keys, labels, fractions, classes, recipe.splits)
     return Assignment(groups, splits, keys)
 
 
@@ -165,8 +167,8 @@ def reject_undivided(assignment: Assignment, chunks: Sequence[str], folder: Path
     rows = (line for line in _lines(chunks, folder) if "row" in line)
     for number, line in enumerate(rows):
         if assignment.splits[number] < 0:
-            told = "shares an id with a clip of an official split, or no split is left to put it in"
-            plan.reject(Rejection(line["file"], "no-split", told))
+            detail = "shares an id with a clip of an official split, or no split is left to put it in"
+            plan.reject(Rejection(line["file"], "no-split", detail))
 
 
 def _names(numbers: list[int], chunks: Sequence[str], folder: Path) -> dict[int, str]:
@@ -183,7 +185,7 @@ def write_index(
     folder: Path,
     bases: Mapping[str, tuple[str, int]],
 ) -> Counts:
-    """Write ``index.parquet``, in row groups of a fixed number of rows, and return what the report tells.
+    """Write ``index.parquet``, in row groups of a fixed number of rows, and return what the report shows.
 
     Args:
         path: of the file.
@@ -202,7 +204,7 @@ def write_index(
     number = 0
     with atomic_write(path) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
         for position, chunk in enumerate(chunks):
-            previews: dict[int, list[tuple[str, str]]] = {0: [], 1: []}
+            previews: list[list[tuple[str, str]]] = [[] for _ in recipe.spec.classes]
             for line in _lines([chunk], folder):
                 if "rejected" in line:
                     continue
@@ -217,7 +219,7 @@ def write_index(
                 if len(rows) == ROW_GROUP:
                     writer.write_table(pa.Table.from_pylist(rows, schema))
                     rows = []
-            counts.previews += _alternating(previews[1], previews[0])[:each]
+            counts.previews += _in_turns(previews[::-1])[:each]  # what is authentic comes last
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema))
     return counts
@@ -239,7 +241,6 @@ def _count_groups(assignment: Assignment) -> Counts:
     return Counts(groups=len(sizes), largest_group=int(sizes.max(initial=0)))
 
 
-def _alternating(left: list[tuple[str, str]], right: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    shared = min(len(left), len(right))
-    pairs = [item for pair in zip(left, right, strict=False) for item in pair]
-    return pairs + left[shared:] + right[shared:]
+def _in_turns(lists: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Return the first items of all lists, then the second of those that have one, and so on."""
+    return [item for turn in zip_longest(*lists) for item in turn if item is not None]

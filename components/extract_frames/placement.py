@@ -130,8 +130,8 @@ class Placement:
             last=fragments[-1].path.stem == final,
         )
         present = self._store.head(name)
-        wanted = shard.size > _EMPTY  # nothing but rejected entries makes no shard
-        if wanted and (present is None or present.size != shard.size):
+        # Nothing but rejected entries makes no shard.
+        if shard.size > _EMPTY and (present is None or present.size != shard.size):
             self._store.upload(path, name)
         write_text(self._record(shard.chunks[0]), json.dumps(asdict(shard)))
         path.unlink()

@@ -7,19 +7,16 @@ from pathlib import Path
 
 from components.extract_frames.chunk import Job
 from components.extract_frames.recipe import ExtractRecipe
-from components.extract_frames.sample import EntrySettings
 from core.disktable import DiskTable
 from core.errors import BadInputError
 from core.storage import Store
+from data.entries.settings import EntrySettings
 from data.layouts import Entry, Rejection, read_layout, require_layout
 
-# Small enough to share among processes and to lose little in a kill, large enough to make files and messages cheap.
-CHUNK_ENTRIES = 64
-CHUNK_BYTES = 32 * 2**20
-CHUNK_CLIPS = 1  # a clip costs seconds: nothing is gained by giving a process several at once
+CHUNK_BYTES = 32 * 2**20  # of a chunk's files together, unless it is one alone
 
 # Part of every chunk's name; to be raised whenever a chunk's files come out otherwise than before.
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Plan:
@@ -38,22 +35,16 @@ class Plan:
             BadInputError: ``no-input`` when nothing lies there.
             StorageError: when the source cannot be listed.
         """
-        layout, limits, extraction = require_layout(recipe.layout), recipe.limits, recipe.spec.extraction
-        clips = layout.holds == "clips"
+        layout = require_layout(recipe.layout)
         self.settings = EntrySettings(
-            max_bytes=limits.max_clip_bytes if clips else limits.max_bytes,
-            max_pixels=limits.max_pixels,
-            max_seconds=limits.max_seconds,
-            max_frames=limits.max_frames,
+            limits=recipe.limits,
+            extraction=recipe.spec.extraction,
+            classes=recipe.spec.classes,
             mirrored=recipe.near_duplicates.mirrored,
-            store=extraction.store,
-            jpeg_quality=extraction.jpeg_quality,
-            labels=layout.labels,
-            clips=extraction.to_json() if clips else "",
             boxes_of_original=recipe.boxes_of_original,
         )
-        self.unit = "clips" if clips else "pictures"
-        self._chunk_entries = CHUNK_CLIPS if clips else CHUNK_ENTRIES
+        self.unit = layout.kind.unit
+        self._kind = layout.kind
         self._rejected = DiskTable()
         self._dataset = recipe.dataset
         self._entries = DiskTable()
@@ -86,7 +77,7 @@ class Plan:
         size = 0
         for _, line in self._entries.pairs():
             entry_bytes = _bytes(Entry.from_json(line))
-            if lines and (len(lines) == self._chunk_entries or size + entry_bytes > CHUNK_BYTES):
+            if lines and (len(lines) == self._kind.chunk_entries or size + entry_bytes > CHUNK_BYTES):
                 yield self._chunk(lines)
                 lines, size = [], 0
             lines.append(line)
@@ -96,10 +87,10 @@ class Plan:
 
     def job(self, name: str, entries: tuple[Entry, ...], folder: Path, chunks: str = "", *, share: bool = False) -> Job:
         """Return the job of a chunk; see ``Job`` for ``chunks`` and ``share``."""
-        return Job(name, folder, self.settings, self._dataset, entries, chunks, share)
+        return Job(name, folder, self._kind, self.settings, self._dataset, entries, chunks, share)
 
     def _chunk(self, lines: list[str]) -> tuple[str, tuple[Entry, ...]]:
-        settings = json.dumps([_FORMAT, self._dataset, vars(self.settings)], sort_keys=True)
+        settings = json.dumps([_FORMAT, self._dataset, self.settings.to_json()])
         name = hashlib.sha256("\n".join([settings, *lines]).encode()).hexdigest()[:32]
         return name, tuple(Entry.from_json(line) for line in lines)
 

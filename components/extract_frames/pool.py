@@ -27,15 +27,15 @@ class WorkerError(VeriframeError):
 
 class _Worker:
     def __init__(self, source: str) -> None:
-        here, there = Pipe()
-        with there:
+        own, other = Pipe()
+        with other:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "components.extract_frames.worker", str(there.fileno())],
-                pass_fds=[there.fileno()],
+                [sys.executable, "-m", "components.extract_frames.worker", str(other.fileno())],
+                pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"},
             )
-        self.connection: Connection = here
+        self.connection: Connection = own
         self.connection.send(source)
 
     def start(self, job: Job) -> None:
@@ -87,7 +87,7 @@ class WorkerPool:
 
         Args:
             jobs: chunks to do, and the names of those that are done already.
-            progress: told of each entry.
+            progress: counts the entries.
 
         Raises:
             StorageError: when a worker cannot read the source.
@@ -155,8 +155,8 @@ class WorkerPool:
             raise WorkerError(f"a worker process ended before its first entry ({ending}); see its messages above")
         self._deaths[job.name, position] += 1
         if self._deaths[job.name, position] >= _DEATHS:
-            told = f"the process that decodes it was ended by {ending}, {_DEATHS} times"
-            job = replace(job, crashed={**job.crashed, position: told})
+            detail = f"the process that decodes it was ended by {ending}, {_DEATHS} times"
+            job = replace(job, crashed={**job.crashed, position: detail})
         self._start(job)
 
 

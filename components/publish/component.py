@@ -1,4 +1,4 @@
-"""The publish step as KFP sees it."""
+"""The publication step, declared to KFP."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model, Output
@@ -14,13 +14,17 @@ def publish(
     recipe: str,
     decision: Output[Artifact],
 ) -> None:
-    """Upload a bundle under ``<store>/releases`` and make it the current release, if the gate lets it."""
-    from pathlib import Path
+    """Upload a bundle and make it the current release, if the gate lets it.
 
-    from components.publish.publish import publish as run
-    from components.publish.recipe import PublishRecipe
-    from core.settings import parse
+    Args:
+        bundle: What the export wrote.
+        evaluation: What the evaluation of the same models wrote.
+        store: Folder or `s3://` prefix under which `releases/` lies.
+        recipe: `PublishRecipe` as JSON.
 
-    settings = parse(PublishRecipe, recipe, "recipe")
-    decided = run(Path(bundle.path), Path(evaluation.path), store, Path(decision.path), settings)
-    decision.metadata.update(decided.model_dump(mode="json", include={"decision", "version", "bundle_sha256"}))
+    Returns:
+        decision: `decision.json`: what was decided, and by which figures.
+    """
+    from components.publish.exchange import publish_artifact as run
+
+    decision.metadata.update(run(bundle.path, evaluation.path, store, decision.path, recipe))

@@ -1,20 +1,23 @@
-"""Publication: judge, upload, read back, and only then move the pointer that servers follow."""
+"""Publication: check, upload, read back, and only then move the pointer that servers follow."""
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bundle import BUNDLE_FILE, Bundle, Figures, Pointer, VerifiedBundle, read_bundle
 from bundle.reading import verify_file
 from bundle.releases import POINTER_FILE, pointer_in, release_uri
-from components.publish.gate import Check, judge_release
+from components.publish.gate import Check, check_release
 from components.publish.recipe import PublishRecipe
 from core.errors import MismatchError, StorageError, VeriframeError
 from core.files import write_text
-from core.settings import Settings
+from core.settings import Settings, validate
 from core.storage import PreconditionFailedError, Store, open_store
-from judging.evaluation import Evaluation, read_evaluation
+from tasks.evaluation import Evaluation, Share, read_evaluation
+from tasks.settings import GateSettings
+from tasks.task import TASKS
 
 DECISION_FILE = "decision.json"
 
@@ -24,21 +27,26 @@ class RefusedError(VeriframeError):
 
 
 class Decision(Settings):
-    """What was decided, and by which figures; written as ``decision.json``.
-
-    ``current`` means that this very release was current already. ``previous`` is the version that was current when
-    the decision fell. ``differences`` say in what the ensemble that was evaluated is not quite the bundle's.
-    """
+    """What was decided, and by which figures; written as ``decision.json``."""
 
     decision: Literal["released", "current", "refused"]
+    """``current`` means that this very release was current already."""
     name: str
+    """Of the bundle."""
     version: str
+    """Of the bundle."""
     bundle_sha256: str
+    """Of its ``bundle.json``."""
     pointer: str
+    """URI of the pointer that servers follow."""
     previous: str | None
+    """The version that was current when the decision fell."""
     figures: Figures
+    """Of the bundle, from its evaluation."""
     checks: tuple[Check, ...]
+    """All that the gate asks for."""
     differences: tuple[str, ...] = ()
+    """In what the ensemble that was evaluated is not quite the bundle's."""
 
     @property
     def failed(self) -> list[Check]:
@@ -51,7 +59,7 @@ def publish(bundle: Path, evaluation: Path, store: str, output: Path, recipe: Pu
 
     Nothing is uploaded unless the gate passes. A version never changes once it is there: the same bundle may be
     published again, another one under the same version is an error. The pointer moves last, by a conditional write;
-    if another publication moved it first, the gate judges again against what is current now.
+    if another publication moved it first, the gate checks again against what is current now.
 
     Args:
         bundle: folder that the export wrote.
@@ -61,20 +69,17 @@ def publish(bundle: Path, evaluation: Path, store: str, output: Path, recipe: Pu
         recipe: gate, and what to do with a refusal.
 
     Raises:
+        SettingsError: when the recipe's gate is not one of the bundle's task.
         RefusedError: when the gate refuses and the recipe says ``on_refusal: fail``.
         MismatchError: when the bundle or what was uploaded is not what its hashes say, the version exists with other
-            content, or the evaluation is of other members.
+            content, or the evaluation is of other members or another task.
         StorageError: when the store fails, refuses, or the pointer keeps moving.
     """
     verified = read_bundle(bundle)
-    judged = read_evaluation(evaluation, recipe.evaluation_group)
-    members = [member.name for member in verified.document.members]
-    if sorted(members) != sorted(judged.members):
-        raise MismatchError(
-            f"{evaluation}, group {recipe.evaluation_group}, is of {', '.join(sorted(judged.members))}; the bundle "
-            f"holds {', '.join(sorted(members))}: evaluate the models that were exported"
-        )
-    decision = _release(verified, bundle, judged, store, recipe)
+    gate = validate(TASKS.get(verified.document.task).gate_settings, recipe.gate, "gate")
+    evaluated = read_evaluation(evaluation, recipe.evaluation_group)
+    _require_same(verified.document, evaluated, evaluation)
+    decision = _release(verified, bundle, evaluated, store, gate, recipe.attempts)
     write_text(output / DECISION_FILE, json.dumps(decision.model_dump(mode="json"), indent=2) + "\n")
     if decision.failed and recipe.on_refusal == "fail":
         raise RefusedError(refusal(decision))
@@ -87,13 +92,27 @@ def refusal(decision: Decision) -> str:
     return f"{decision.name} {decision.version} is not released:\n{reasons}"
 
 
-def _release(bundle: VerifiedBundle, folder: Path, judged: Evaluation, root: str, recipe: PublishRecipe) -> Decision:
+def _require_same(bundle: Bundle, evaluated: Evaluation, origin: Path) -> None:
+    if evaluated.task != bundle.task:
+        raise MismatchError(f"{origin} is of task {evaluated.task}, the bundle of {bundle.task}")
+    members = [member.name for member in bundle.members]
+    if sorted(members) != sorted(evaluated.members):
+        raise MismatchError(
+            f"{origin}, group {evaluated.group}, is of {', '.join(sorted(evaluated.members))}; the bundle "
+            f"holds {', '.join(sorted(members))}: evaluate the models that were exported"
+        )
+
+
+def _release(
+    bundle: VerifiedBundle, folder: Path, evaluated: Evaluation, root: str, gate: GateSettings, attempts: int
+) -> Decision:
     document = bundle.document
+    figures = Figures(task=evaluated.task, values=dict(evaluated.figures.gate))
     pointers = open_store(release_uri(root, document.name))
     uploaded = False
-    for _ in range(recipe.attempts):
+    for _ in range(attempts):
         current, etag = pointer_in(pointers) or (None, None)
-        checks = judge_release(judged.figures, recipe.gate, current)
+        checks = check_release(figures, gate, current)
         decision = Decision(
             decision="released" if all(check.passed for check in checks) else "refused",
             name=document.name,
@@ -101,9 +120,9 @@ def _release(bundle: VerifiedBundle, folder: Path, judged: Evaluation, root: str
             bundle_sha256=bundle.sha256,
             pointer=f"{pointers.uri}/{POINTER_FILE}",
             previous=current.version if current else None,
-            figures=judged.figures,
+            figures=figures,
             checks=tuple(checks),
-            differences=tuple(differences(document, judged)),
+            differences=tuple(differences(document, evaluated)),
         )
         if decision.decision == "refused":
             return decision
@@ -112,46 +131,59 @@ def _release(bundle: VerifiedBundle, folder: Path, judged: Evaluation, root: str
             uploaded = True
         if current and (current.version, current.bundle_sha256) == (document.version, bundle.sha256):
             return decision.model_copy(update={"decision": "current"})
-        if _move(pointers, _pointer(bundle, judged, current), etag):
+        if _move(pointers, _pointer(bundle, evaluated, figures, current), etag):
             return decision
-    raise StorageError(
-        f"{pointers.uri}/{POINTER_FILE} was moved by others {recipe.attempts} times in a row; publish again"
-    )
+    raise StorageError(f"{pointers.uri}/{POINTER_FILE} was moved by others {attempts} times in a row; publish again")
 
 
-def differences(bundle: Bundle, judged: Evaluation) -> list[str]:
-    """Say where the ensemble that was evaluated differs from the bundle's in weights, temperatures or threshold.
+def differences(bundle: Bundle, evaluated: Evaluation) -> list[str]:
+    """Say where the ensemble that was evaluated differs from the bundle's in weights, temperatures or decision.
 
     The networks are the same, so the figures are close; but they are not the bundle's own, and a reader should know.
     """
-    pairs = [
-        pair
-        for member in bundle.members
-        for pair in (
-            (f"weight of {member.name}", judged.members[member.name].weight, member.weight),
-            (f"temperature of {member.name}", judged.members[member.name].temperature, member.temperature),
-        )
-    ]
-    point = bundle.operating_point
-    pairs += [
-        ("threshold", judged.point.threshold, point.threshold),
-        ("minimum area", judged.point.min_area_fraction, point.min_area_fraction),
-    ]
-    return [
-        f"{name}: {evaluated:.4g} in the evaluation, {released:.4g} in the bundle"
-        for name, evaluated, released in pairs
-        if not math.isclose(evaluated, released, rel_tol=1e-3, abs_tol=1e-6)
-    ]
+    released = {member.name: Share(member.weight, member.temperature) for member in bundle.members}
+    return _differing(
+        {**_parts(evaluated.members), **evaluated.decision},
+        {**_parts(released), **bundle.decision.model_dump(mode="json")},
+    )
 
 
-def _pointer(bundle: VerifiedBundle, judged: Evaluation, current: Pointer | None) -> Pointer:
+def _parts(members: Mapping[str, Share]) -> dict[str, float]:
+    return {
+        f"{what} of {name}": getattr(share, what)
+        for name, share in sorted(members.items())
+        for what in ("weight", "temperature")
+    }
+
+
+def _differing(evaluated: Mapping[str, Any], released: Mapping[str, Any]) -> list[str]:
+    """Return a line for each value that is another in the bundle, or that only one of the two has."""
+    lines = []
+    for name in dict.fromkeys([*evaluated, *released]):
+        ours, theirs = evaluated.get(name), released.get(name)
+        if not _close(ours, theirs):
+            lines.append(f"{name.replace('_', ' ')}: {_shown(ours)} in the evaluation, {_shown(theirs)} in the bundle")
+    return lines
+
+
+def _close(first: Any, second: Any) -> bool:
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return math.isclose(first, second, rel_tol=1e-3, abs_tol=1e-6)
+    return bool(first == second)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _pointer(bundle: VerifiedBundle, evaluated: Evaluation, figures: Figures, current: Pointer | None) -> Pointer:
     return Pointer(
         name=bundle.document.name,
         version=bundle.document.version,
         bundle_sha256=bundle.sha256,
         previous=current.version if current else None,
-        figures=judged.figures,
-        evaluation_sha256=judged.sha256,
+        figures=figures,
+        evaluation_sha256=evaluated.sha256,
     )
 
 

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.sweep_hard_negatives.recipe import SweepRecipe
 from components.sweep_hard_negatives.sweep import sweep_hard_negatives
 from core import cli
-from core.settings import load
+from core.settings import load_mapping
 
 
 def _step(argv: Sequence[str] | None) -> None:
@@ -22,12 +21,12 @@ def _step(argv: Sequence[str] | None) -> None:
     parser.add_argument("--recipe", type=Path, help="sweep recipe, YAML or JSON (default: all defaults)")
     parser.add_argument("--cache", type=Path, help="folder for shards fetched from S3")
     given = parser.parse_args(argv)
-    recipe = load(SweepRecipe, given.recipe) if given.recipe else SweepRecipe()
+    recipe = load_mapping(given.recipe) if given.recipe else {}
     summary = sweep_hard_negatives(given.dataset, given.model, given.output, recipe, cache=given.cache)
+    decision = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in summary.decision.model_dump().items())
     print(
-        f"{given.output}: {summary.hard_negatives} hard negatives among {summary.searched} authentic train pictures; "
-        f"threshold {summary.point.threshold:.3f}, minimum area {100 * summary.point.min_area_fraction:g} %"
-        + ("" if summary.meets_ceiling else f"; no point on val is under the ceiling {recipe.max_authentic_fpr:g}")
+        f"{given.output}: {summary.hard_negatives} hard negatives among {summary.searched} authentic train samples; "
+        f"{decision}" + ("" if summary.meets_ceiling else "; no point on val is under the ceiling on false positives")
     )
 
 

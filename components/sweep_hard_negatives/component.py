@@ -15,19 +15,20 @@ def sweep_hard_negatives(
     report: Output[HTML],
     metrics: Output[Metrics],
 ) -> None:
-    """Find the authentic train pictures that a model takes for forged."""
-    import shutil
-    from pathlib import Path
+    """Find the authentic train samples that a model takes for manipulated.
 
-    from components.sweep_hard_negatives.recipe import SweepRecipe
-    from components.sweep_hard_negatives.sweep import sweep_hard_negatives as run
-    from core.settings import parse
+    Args:
+        dataset: The sample index; its val split chooses the operating point, its train split is searched.
+        model: The model to search with, such as that of the stage before.
+        recipe: The sweep's settings of the model's task as JSON.
 
-    output = Path(hard_negatives.path)
-    summary = run(Path(dataset.path), Path(model.path), output, parse(SweepRecipe, recipe, "recipe"))
-    shutil.copyfile(output / "report.html", report.path)
-    hard_negatives.metadata.update(samples=summary.hard_negatives, searched=summary.searched)
-    metrics.log_metric("hard_negatives", summary.hard_negatives)
-    metrics.log_metric("searched", summary.searched)
-    metrics.log_metric("threshold", summary.point.threshold)
-    metrics.log_metric("min_area_fraction", summary.point.min_area_fraction)
+    Returns:
+        hard_negatives: A sample index of what was found, the hardest first, with its report.
+        report: What was found, as a page.
+        metrics: Counts, and the operating point.
+    """
+    from components.sweep_hard_negatives.exchange import sweep_artifact as run
+
+    found, figures = run(dataset.path, model.path, hard_negatives.path, recipe, report.path)
+    hard_negatives.metadata.update(found)
+    metrics.metadata.update(figures)

@@ -7,9 +7,12 @@ from torch import nn
 from components.train.recipe import TrainRecipe
 from core.errors import MismatchError, SettingsError
 from core.settings import parse
-from media.spec import PreprocessingSpec, require_same_extraction
+from media.spec import InputSpec, PreprocessingSpec, require_suitable
+from media.view import View
 from models.checkpoint import checkpoint_name, find_base, load_state, read_checkpoint
 from models.family import Family
+
+COMPARED = ("mean", "std", "ela", "channel_order")
 
 
 def find_base_checkpoint(base: Path | None, recipe: TrainRecipe) -> Path | None:
@@ -56,12 +59,29 @@ def load_base(network: nn.Module, path: Path, family: Family, spec: Preprocessin
         raise MismatchError(f"{path} is of family {checkpoint.model_type}, the recipe is of {family.name}")
     if checkpoint.spec is not None:
         before = parse(PreprocessingSpec, checkpoint.spec, f"{path}: spec")
-        require_same_extraction(before, str(path), spec, str(dataset))
-        for key in ("mean", "std", "ela", "channel_order"):
-            there, here = getattr(before.input, key), getattr(spec.input, key)
-            if there != here:
-                raise MismatchError(
-                    f"{path} was trained with input.{key} = {there}, the recipe has {here}: its weights would see "
-                    "another kind of input; make them equal"
-                )
+        require_suitable(before.input, str(path), spec.extraction, str(dataset))
+        _require_same_pixels(before.input, spec.input, path)
     return load_state(network, checkpoint.model_state_dict, family, strict=False)
+
+
+def _require_same_pixels(before: InputSpec, now: InputSpec, path: Path) -> None:
+    """Check that views reach the network normalised as those that a base was trained on.
+
+    Raises:
+        MismatchError: naming the key and both values.
+    """
+    for name, earlier, view in _pairs(before, now):
+        for key in COMPARED:
+            trained, given = getattr(earlier, key), getattr(view, key)
+            if trained != given:
+                raise MismatchError(
+                    f"{path} was trained with input.views.{name}.{key} = {trained}, the recipe has {given}: its "
+                    "weights would see another kind of input; make them equal"
+                )
+
+
+def _pairs(before: InputSpec, now: InputSpec) -> list[tuple[str, View, View]]:
+    """Return the name of each view that both have, as it was and as it is; of single views the names may differ."""
+    if len(before.views) == len(now.views) == 1:
+        return [(next(iter(now.views)), before.only, now.only)]
+    return [(name, before.views[name], view) for name, view in now.views.items() if name in before.views]

@@ -14,27 +14,27 @@ def train(
     report: Output[HTML],
     metrics: Output[Metrics],
     state: str = "",
+    models: str = "",
     base: Input[Model] = None,
     hard_negatives: Input[Dataset] = None,
 ) -> None:
-    """Train a model on a sample index, or go on with an interrupted training."""
-    import shutil
-    from pathlib import Path
+    """Train a model on a sample index, or go on with an interrupted training.
 
-    from components.train.recipe import TrainRecipe
-    from components.train.step import train as run
-    from core.settings import parse
+    Args:
+        dataset: The sample index; its train and val splits are read.
+        recipe: `TrainRecipe` as JSON.
+        state: Folder or `s3://` prefix of the step checkpoints; `{run}` in it stands for recipe and inputs.
+        models: URI under which the model is kept for the evaluation of all stages; empty keeps it not.
+        base: The model to start from, such as that of the stage before.
+        hard_negatives: Authentic samples to draw more often, as the sweep finds them.
 
-    parsed = parse(TrainRecipe, recipe, "recipe")
-    summary = run(
-        Path(dataset.path),
-        Path(model.path),
-        parsed,
-        base=Path(base.path) if base else None,
-        hard_negatives=Path(hard_negatives.path) if hard_negatives else None,
-        state=state or None,
-    )
-    shutil.copyfile(summary.report, report.path)
-    model.metadata.update(member=parsed.member, generation=parsed.generation, sha256=summary.sha256)
-    for name, value in summary.metrics.items():
-        metrics.log_metric(name, value)
+    Returns:
+        model: The checkpoint of the best epoch, `model.json`, `lineage.json` and `log.jsonl`.
+        report: How the training went, as a page.
+        metrics: Of the best epoch on val.
+    """
+    from components.train.exchange import train_artifact as run
+
+    found, figures = run(dataset.path, model.path, recipe, report.path, state, models, base, hard_negatives)
+    model.metadata.update(found)
+    metrics.metadata.update(figures)

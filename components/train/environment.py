@@ -10,21 +10,21 @@ from components.train.recipe import TrainRecipe
 from core.errors import SettingsError
 
 
-def choose_device(wanted: str, local_rank: int) -> torch.device:
+def choose_device(requested: str, local_rank: int) -> torch.device:
     """Return the device of this process.
 
     Args:
-        wanted: a recipe's ``device``; ``auto`` is a GPU where there is one.
+        requested: a recipe's ``device``; ``auto`` is a GPU where there is one.
         local_rank: this process among those of the machine; the GPU of that number is its own.
 
     Raises:
         SettingsError: when a GPU is asked for, or needed by this process, and there is none.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if wanted == "cpu" or (wanted == "auto" and count == 0):
+    if requested == "cpu" or (requested == "auto" and count == 0):
         return torch.device("cpu")
     if local_rank >= count:
-        raise SettingsError(f"device = {wanted!r}: process {local_rank + 1} finds {count} GPU(s); lower processes")
+        raise SettingsError(f"device = {requested!r}: process {local_rank + 1} finds {count} GPU(s); lower processes")
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
 

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from core.errors import BadInputError
 from data.index import INDEX_FILE, SampleIndex, read_index
+from data.labels import is_manipulated
 
 SHOWN = 10  # ids listed in an error
 
@@ -25,18 +26,18 @@ def read_hard_negatives(path: Path, train: SampleIndex) -> frozenset[str]:
     if path.is_dir():
         if not (path / INDEX_FILE).exists():
             raise BadInputError("hard-negatives", f"{path} is neither a sample index nor a file with one id a line")
-        wanted = [str(name) for name in read_index(path).column("sample_id")]
+        names = [str(name) for name in read_index(path).column("sample_id")]
     else:
-        wanted = _read_list(path)
+        names = _read_list(path)
     known = _names(train)
-    unknown = [name for name in wanted if name not in known]
+    unknown = [name for name in names if name not in known]
     if unknown:
         _refuse(path, unknown, "no samples of the train split")
-    authentic = set(train.column("sample_id")[train.column("label") == 0].tolist())
-    forged = [name for name in wanted if known[name] not in authentic]
+    authentic = set(train.column("sample_id")[~is_manipulated(train.column("label"))].tolist())
+    forged = [name for name in names if known[name] not in authentic]
     if forged:
         _refuse(path, forged, "not authentic")
-    return frozenset(known[name] for name in wanted)
+    return frozenset(known[name] for name in names)
 
 
 def _read_list(path: Path) -> list[str]:

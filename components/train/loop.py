@@ -36,8 +36,8 @@ class Parts:
     """What the loop trains, with what, on what.
 
     Attributes:
-        network: on the device, with the weights to start from; normalised float32 input in.
-        normalize: stored uint8 pixels to the network's input, on the device.
+        network: on the device, with the weights to start from; normalised float32 views by name in.
+        normalize: the views of a batch, uint8 by name, to the network's input, on the device.
         criterion: (output, batch) to named scalars, of which ``loss`` is minimised.
         loader: batches of the dataset, drawn by ``batches``.
         batches: which samples an epoch sees.
@@ -98,7 +98,7 @@ class Trainer:
         self.meter = Meter(1)
 
     @property
-    def judged(self) -> nn.Module:
+    def candidate(self) -> nn.Module:
         """The network that is validated and kept: the averaged one where there is one."""
         return self.network if self.ema is None else self.ema.module
 
@@ -146,12 +146,12 @@ class Trainer:
     def _optimize(self, group: list[Batch]) -> dict[str, Tensor]:
         """Do one optimizer step over the batches of ``group``; return the mean loss terms."""
         total: dict[str, Tensor] = {}
-        with self._explaining_memory("batch_size"):
+        with self._naming_keys_on_exhaustion("batch_size"):
             for number, batch in enumerate(group, start=1):
                 batch = self._to_device(batch)
                 with self.processes.accumulating(self.model, last=number == len(group)):
                     with self.precision.autocast():
-                        output = self.model(self.parts.normalize(batch["image"]), *_lengths(batch))
+                        output = self.model(self.parts.normalize(batch["views"]), *_lengths(batch))
                         terms = self.parts.criterion(output, batch)
                     self.precision.scaler.scale(terms["loss"] / len(group)).backward()
                 for name, value in terms.items():
@@ -187,29 +187,30 @@ class Trainer:
                 return
             yield group
 
-    def _to_device(self, batch: Batch) -> Batch:
+    def _to_device(self, value: Any) -> Any:
+        """Return a batch, or a part of one, with its tensors on the device."""
+        if isinstance(value, Mapping):
+            return {name: self._to_device(part) for name, part in value.items()}
+        if not isinstance(value, Tensor):
+            return value
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
-        return {
-            name: value.to(
-                self.processes.device,
-                non_blocking=True,
-                memory_format=layout if value.dim() == 4 else torch.preserve_format,
-            )
-            if isinstance(value, Tensor)
-            else value
-            for name, value in batch.items()
-        }
+        return value.to(
+            self.processes.device,
+            non_blocking=True,
+            memory_format=layout if value.dim() == 4 else torch.preserve_format,
+        )
 
     @contextmanager
-    def _explaining_memory(self, key: str) -> Iterator[None]:
+    def _naming_keys_on_exhaustion(self, key: str) -> Iterator[None]:
         try:
             yield
         except torch.OutOfMemoryError as error:
             recipe = self.recipe
+            sizes = ", ".join(f"input.views.{name}.size (now {view.size})" for name, view in recipe.input.views.items())
             raise DeviceMemoryError(
                 f"{self.processes.device} ran out of memory. Lower these recipe keys: {key} "
                 f"(now {getattr(recipe, key)}; raise accumulate, now {recipe.accumulate}, by the same factor to keep "
-                f"what an optimizer step sees), input.size (now {recipe.input.size}), or model.encoder; "
+                f"what an optimizer step sees), {sizes}, or model.encoder; "
                 f"precision bf16 or fp16 halves the activations (now {self.precision.name}). {error}"
             ) from error
 
@@ -217,8 +218,8 @@ class Trainer:
         """Validate in the main process; return the metrics in all."""
         metrics = None
         if self.processes.main:
-            with self._explaining_memory("validate_batch_size"):
-                metrics = dict(self.parts.validate(self.judged))
+            with self._naming_keys_on_exhaustion("validate_batch_size"):
+                metrics = dict(self.parts.validate(self.candidate))
         return self.processes.from_main(metrics)
 
     def _end_epoch(self, metrics: dict[str, float]) -> None:
@@ -237,7 +238,7 @@ class Trainer:
         return replace(
             self.parts.describe,
             epoch=self.epoch + 1,
-            model_state_dict=self.judged.state_dict(),
+            model_state_dict=self.candidate.state_dict(),
             optimizer_state_dict=self.optimizer.state_dict(),
             loss=loss,
             metrics=metrics,

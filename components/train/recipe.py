@@ -6,174 +6,165 @@ from pydantic import Field, model_validator
 
 from core.errors import SettingsError
 from core.settings import Settings, validate
-from media.selfblend.settings import PseudoFakeSettings
 from media.spec import InputSpec
-from models.family import Family
-from models.registry import get_family
+from models.family import FAMILIES, Family
+from tasks.settings import SamplingSettings
+from tasks.task import TASKS
 
 # Keys that change how fast or how safely a run goes, but not the weights it reaches: a run may be resumed with other
 # values of these. Every other key must be equal.
 HARMLESS_KEYS = frozenset({"workers", "prefetch", "keep_last", "checkpoint_every_steps", "log_every_steps"})
 
 
-class SamplingSettings(Settings):
-    """How often each training sample is drawn (weighted, with replacement).
-
-    ``bands`` are pairs of an upper bound of the forged fraction (0..1) and a weight, in rising order: a manipulated
-    sample gets the weight of the first band whose bound lies above its forged fraction, or the last band's.
-    ``authentic`` is the weight of an authentic sample, ``hard_negative`` that of an authentic sample named as a hard
-    negative. A track, the unit that a network of clips draws, has the weight of its heaviest row. ``balanced`` scales
-    the weights so that half of all draws show something authentic and half something manipulated, pseudo-fakes among
-    it, whatever the data set holds of each. ``pseudo_fakes`` turns authentic faces into self-blended pseudo-fakes, for
-    classifiers of faces alone; None makes none. ``samples_per_epoch`` is the number of draws in an epoch, the size of
-    the train split (for clips its tracks) when None; it is rounded up to whole optimizer steps.
-    """
-
-    bands: tuple[tuple[float, float], ...] = Field(default=((0.01, 3.0), (0.05, 2.0), (1.0, 1.0)), min_length=1)
-    authentic: float = Field(default=1.0, ge=0)
-    hard_negative: float = Field(default=5.0, ge=0)
-    balanced: bool = False
-    pseudo_fakes: PseudoFakeSettings | None = None
-    samples_per_epoch: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _check_bands(self) -> Self:
-        bounds = [bound for bound, _ in self.bands]
-        if bounds != sorted(set(bounds)):
-            raise ValueError(f"the bounds of bands must rise, got {bounds}")
-        if any(weight < 0 for _, weight in self.bands):
-            raise ValueError("the weights of bands must not be negative")
-        return self
-
-    @model_validator(mode="after")
-    def _check_balance(self) -> Self:
-        fakes = self.pseudo_fakes
-        if self.balanced and fakes is not None and fakes.real_fakes and fakes.probability >= 0.5:
-            raise ValueError(
-                f"pseudo_fakes.probability = {fakes.probability} leaves no room for real fakes in a balanced half: "
-                "give less than 0.5, or real_fakes: false"
-            )
-        return self
-
-    @property
-    def authentic_share(self) -> float:
-        """The share of draws that ``balanced`` gives to authentic samples, so that half stay authentic; 0..1."""
-        fakes = self.pseudo_fakes
-        if fakes is None:
-            return 0.5
-        return 0.5 / (1 - fakes.probability) if fakes.real_fakes else 1.0
-
-
 class OptimizerSettings(Settings):
-    """The optimizer; ``momentum`` (Nesterov) is read by ``sgd`` alone."""
+    """The optimizer."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
+    """Which one."""
     lr: float = Field(default=1e-4, gt=0)
+    """Learning rate, the highest of the schedule."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    """Weight decay."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Nesterov momentum; read by ``sgd`` alone."""
 
 
 class ScheduleSettings(Settings):
-    """The learning rate over time.
-
-    ``cosine`` falls from ``optimizer.lr`` to ``min_lr`` over all epochs; ``plateau`` multiplies by ``factor`` when the
-    monitored metric has not improved for more than ``patience`` epochs; ``constant`` stays. ``interval`` says whether
-    cosine and warm-up move at every epoch or at every optimizer step. Warm-up rises linearly from ``warmup_factor`` ×
-    lr to lr over the first ``warmup_epochs`` epochs, which count as part of the whole.
-    """
+    """The learning rate over time."""
 
     name: Literal["cosine", "plateau", "constant"] = "cosine"
+    """``cosine`` falls from ``optimizer.lr`` to ``min_lr`` over all epochs; ``plateau`` multiplies by ``factor`` when
+    the monitored metric has not improved for more than ``patience`` epochs; ``constant`` stays."""
     interval: Literal["epoch", "step"] = "epoch"
+    """Whether cosine and warm-up move at every epoch or at every optimizer step."""
     warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs over which the rate rises linearly at first; they count as part of the whole."""
     warmup_factor: float = Field(default=0.1, gt=0, le=1)
+    """Warm-up begins at this share of ``optimizer.lr``."""
     min_lr: float = Field(default=0.0, ge=0)
+    """The lowest rate of ``cosine`` and ``plateau``."""
     patience: int = Field(default=3, ge=0)
+    """Epochs without an improvement that ``plateau`` waits for."""
     factor: float = Field(default=0.5, gt=0, lt=1)
+    """What ``plateau`` multiplies the rate by."""
 
 
 class EarlyStoppingSettings(Settings):
-    """Stop after ``patience`` epochs in a row without an improvement by more than ``min_delta``."""
+    """When to stop before the last epoch."""
 
     patience: int = Field(ge=1)
+    """Epochs in a row without an improvement."""
     min_delta: float = Field(default=0.0, ge=0)
+    """By more than how much the monitored metric must be better to count as improved."""
 
 
 class MonitorSettings(Settings):
-    """By which validation metric the best epoch is chosen.
-
-    Epochs whose ``authentic_fpr`` exceeds ``max_authentic_fpr`` lose to those that keep under it, whatever their
-    metric; while none does, the one with the lowest ``authentic_fpr`` leads. None sets no ceiling.
-    """
+    """By which validation metric the best epoch is chosen."""
 
     metric: str = "f1"
+    """Name of the metric, as the task's validation gives it."""
     mode: Literal["max", "min"] = "max"
+    """Whether more or less of it is better."""
     max_authentic_fpr: float | None = Field(default=0.05, ge=0, le=1)
+    """Epochs whose ``authentic_fpr`` exceeds this lose to those that keep under it, whatever their metric; while none
+    does, the one with the lowest ``authentic_fpr`` leads. Null sets no ceiling."""
 
 
 class TrainRecipe(Settings):
-    """A training run.
-
-    Attributes:
-        member: the variant's name; with ``generation`` it names the checkpoint and the run's place in the state.
-        base_generation: which generation a base checkpoint is of; a run of another generation needs one.
-        family: the model family; ``model`` and ``loss`` are validated by its own settings.
-        input: how stored pixels become the network's input.
-        policy: name of the augmentation policy (``media.transforms``).
-        batch_size: samples a forward pass, over all processes together, so that the number of processes changes
-            neither the samples seen nor the gradient; it must be divisible by ``processes``.
-        accumulate: forward passes an optimizer step; a step sees ``batch_size * accumulate`` samples.
-        precision: ``auto`` is bf16 on a GPU that has it, fp16 with a gradient scaler on one that has not, and fp32 on
-            a CPU; bf16 on a CPU is taken when asked for.
-        clip_norm: largest norm of the gradient over all parameters; None does not clip.
-        ema_decay: decay of the exponential moving average of the weights (warmed up); None keeps no average. With an
-            average it is the averaged weights that are validated and kept.
-        freeze: shell-style patterns of parameter names that are not trained, such as ``encoder.*``.
-        keep_last: how many step checkpoints are kept beside the best one.
-        checkpoint_every_steps: optimizer steps between two step checkpoints; one is written at every epoch's end too.
-        log_every_steps: optimizer steps between two readings of the loss on a GPU (each waits for the device).
-        processes: data-parallel processes on this machine, one a GPU where there are GPUs.
-        workers: data loading processes of each training process; 0 loads in the training process.
-        prefetch: batches each data loading process keeps ready.
-        deterministic: only deterministic operations; an operation that has no such form is an error.
-    """
+    """A training run."""
 
     member: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The variant's name; with ``generation`` it names the checkpoint and the run's place in the state."""
     generation: str = Field(default="v3", pattern=r"^[A-Za-z0-9]+$")
+    """Which of the member's trainings this is."""
     base_generation: str = Field(default="v3", pattern=r"^[A-Za-z0-9]+$")
+    """Which generation a base checkpoint is of; a run of another generation needs one."""
     family: str = "forgery"
+    """The model family."""
     model: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the network, of the family's own class."""
     loss: dict[str, Any] = Field(default_factory=dict)
-    input: InputSpec = InputSpec()
+    """Settings of the loss, of the family's own class."""
+    input: InputSpec
+    """How stored samples become the network's input."""
     policy: str = "forgery"
+    """Name of the augmentation policy (``media.transforms``)."""
     batch_size: int = Field(default=4, ge=1)
+    """Samples of a forward pass, over all processes together, so that the number of processes changes neither the
+    samples seen nor the gradient; must be divisible by ``processes``."""
     accumulate: int = Field(default=1, ge=1)
+    """Forward passes of an optimizer step, which sees ``batch_size * accumulate`` samples."""
     epochs: int = Field(default=25, ge=1)
-    sampling: SamplingSettings = SamplingSettings()
+    """How many at most."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """How often each training sample is drawn: settings of the class of the family's task."""
     optimizer: OptimizerSettings = OptimizerSettings()
+    """Which optimizer, and how fast it learns."""
     schedule: ScheduleSettings = ScheduleSettings()
+    """How the learning rate changes over the epochs."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """``auto`` is bf16 on a GPU that has it, fp16 with a gradient scaler on one that has not, and fp32 on a CPU; bf16
+    on a CPU is taken when asked for."""
     clip_norm: float | None = Field(default=None, gt=0)
+    """Largest norm of the gradient over all parameters; null does not clip."""
     channels_last: bool = True
+    """Keep channels innermost in memory, which convolutions on most devices prefer."""
     compile: bool = False
+    """Compile the network with ``torch.compile``."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of the exponential moving average of the weights (warmed up); null keeps no average. With an average it is
+    the averaged weights that are validated and kept."""
     early_stopping: EarlyStoppingSettings | None = None
+    """When to stop before the last epoch; null never does."""
     freeze: tuple[str, ...] = ()
+    """Shell-style patterns of parameter names that are not trained, such as ``encoder.*``."""
     monitor: MonitorSettings = MonitorSettings()
+    """How the best epoch is chosen."""
     seed: int = Field(default=0, ge=0)
+    """Of everything that is drawn."""
     deterministic: bool = False
+    """Only deterministic operations; an operation that has no such form is an error."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto`` is a GPU where there is one."""
     processes: int = Field(default=1, ge=1)
+    """Data-parallel processes on this machine, one a GPU where there are GPUs."""
     workers: int = Field(default=2, ge=0)
+    """Data loading processes of each training process; 0 loads in the training process."""
     prefetch: int = Field(default=4, ge=1)
+    """Batches that each data loading process keeps ready."""
     validate_batch_size: int = Field(default=8, ge=1)
+    """Tiles, faces or other items of a forward pass in validation."""
     keep_last: int = Field(default=2, ge=1)
+    """How many step checkpoints are kept beside the best one."""
     checkpoint_every_steps: int = Field(default=200, ge=1)
+    """Optimizer steps between two step checkpoints; one is written at every epoch's end too."""
     log_every_steps: int = Field(default=20, ge=1)
+    """Optimizer steps between two readings of the loss on a GPU (each waits for the device)."""
 
     @property
     def name(self) -> str:
         """``<member>_<generation>``, the run's name."""
         return f"{self.member}_{self.generation}"
+
+    @property
+    def parsed_family(self) -> Family:
+        """The family that ``family`` names."""
+        return FAMILIES.get(self.family)
+
+    @property
+    def parsed_model(self) -> Settings:
+        """``model`` as the family's settings."""
+        return validate(self.parsed_family.settings, self.model, "model")
+
+    @property
+    def parsed_loss(self) -> Settings:
+        """``loss`` as the settings of the family's loss."""
+        return validate(self.parsed_family.loss_settings, self.loss, "loss")
+
+    @property
+    def parsed_sampling(self) -> SamplingSettings:
+        """``sampling`` as the settings of the family's task."""
+        return validate(TASKS.get(self.parsed_family.task).sampling, self.sampling, "sampling")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -184,36 +175,12 @@ class TrainRecipe(Settings):
             )
         if self.schedule.warmup_epochs > self.epochs:
             raise ValueError(f"schedule.warmup_epochs = {self.schedule.warmup_epochs} exceeds epochs = {self.epochs}")
-        self._check_family()
-        return self
-
-    def _check_family(self) -> None:
         try:
-            family = get_family(self.family)
-            _check_view(family, self.input)
-            if self.sampling.pseudo_fakes is not None and family.task != "classification":
-                raise SettingsError(
-                    f"sampling.pseudo_fakes are faces: family {family.name} is no classifier; leave out"
-                )
-            family.check_input(validate(family.settings, self.model, "model"), self.input)
-            validate(family.loss_settings, self.loss, "loss")
+            self.parsed_family.require_input(self.parsed_model, self.input)
+            _ = self.parsed_loss, self.parsed_sampling
         except SettingsError as error:
             raise ValueError(str(error)) from None
-
-
-def _check_view(family: Family, given: InputSpec) -> None:
-    """Refuse a view that is not how the family's task is trained and judged, and clips for networks of pictures.
-
-    Raises:
-        SettingsError: naming the key, its value and what is allowed.
-    """
-    allowed = ("whole", "centre") if family.task == "classification" else ("tiles",)
-    if given.view not in allowed:
-        raise SettingsError(
-            f"input.view = {given.view!r}: family {family.name} (task {family.task}) needs {' or '.join(allowed)}"
-        )
-    if given.frames > 1 and not family.clips:
-        raise SettingsError(f"input.frames = {given.frames}: family {family.name} judges single pictures, so 1")
+        return self
 
 
 def differing_keys(left: dict[str, Any], right: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

@@ -6,68 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from components.train.recipe import SamplingSettings
-from core.errors import BadInputError
-from data.index import SampleIndex
-from data.tracks import Tracks
-
-
-def _row_weights(train: SampleIndex, hard_negatives: frozenset[str], settings: SamplingSettings) -> NDArray[np.float64]:
-    """Return the weight of every row of the train split, float64 [rows]."""
-    bounds = np.array([bound for bound, _ in settings.bands])
-    band_weights = np.array([weight for _, weight in settings.bands], dtype=np.float64)
-    band = np.searchsorted(bounds, train.column("forged_fraction"), side="right").clip(max=len(bounds) - 1)
-    hard = np.isin(train.column("sample_id").astype(str), sorted(hard_negatives))
-    authentic = np.where(hard, settings.hard_negative, settings.authentic)
-    return np.where(train.column("label") == 1, band_weights[band], authentic)
-
-
-def sample_weights(
-    train: SampleIndex, hard_negatives: frozenset[str], settings: SamplingSettings, tracks: Tracks | None = None
-) -> NDArray[np.float64]:
-    """Return the weight of everything that can be drawn: every row of the train split, or every track.
-
-    Args:
-        train: rows of the train split.
-        hard_negatives: sample ids of authentic rows.
-        settings: the weights.
-        tracks: of ``train``, for networks of clips.
-
-    Returns:
-        float64 [rows] or [tracks], not normalised.
-
-    Raises:
-        BadInputError: ``no-samples`` when there is nothing to draw or every weight is zero; ``empty-class`` when
-            balancing needs a class of which nothing can be drawn.
-    """
-    weights, labels = _row_weights(train, hard_negatives, settings), train.column("label")
-    if settings.pseudo_fakes is not None and not settings.pseudo_fakes.real_fakes:
-        weights = np.where(labels == 1, 0.0, weights)
-    if tracks is not None and len(tracks):
-        # The heaviest row counts, or a hard negative would be diluted by its neighbours.
-        weights = np.maximum.reduceat(weights[tracks.rows], tracks.starts)
-        labels = labels[tracks.rows[tracks.starts]]
-    if not weights.sum() > 0:
-        raise BadInputError("no-samples", f"nothing to draw from: {len(train)} train samples, all of weight 0")
-    return _balanced(weights, labels == 1, settings.authentic_share) if settings.balanced else weights
-
-
-def _balanced(
-    weights: NDArray[np.float64], manipulated: NDArray[np.bool_], authentic_share: float
-) -> NDArray[np.float64]:
-    """Scale the weights of each class so that they sum to its share of the draws."""
-    shares = {"authentic": authentic_share, "manipulated": 1 - authentic_share}
-    scaled = np.zeros_like(weights)
-    for (name, share), members in zip(shares.items(), (~manipulated, manipulated), strict=True):
-        total = weights[members].sum()
-        if share > 0 and not total > 0:
-            raise BadInputError(
-                "empty-class", f"sampling.balanced: nothing {name} can be drawn, but a share of {share:.2f} should be"
-            )
-        if share > 0:
-            scaled[members] = weights[members] * (share / total)
-    return scaled
-
 
 def draw(
     weights: NDArray[np.float64], seed: int, epoch: int, count: int
@@ -141,8 +79,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rows, seeds = draw(self._weights, self._seed, self._epoch, self._batches * self._batch_size)
         for batch in range(self._first, self._batches):
-            here = slice(batch * self._batch_size, (batch + 1) * self._batch_size)
-            yield list(zip(rows[here][self._part].tolist(), seeds[here][self._part].tolist(), strict=True))
+            whole = slice(batch * self._batch_size, (batch + 1) * self._batch_size)
+            yield list(zip(rows[whole][self._part].tolist(), seeds[whole][self._part].tolist(), strict=True))
 
 
 def steps_per_epoch(samples: int, batch_size: int, accumulate: int) -> int:

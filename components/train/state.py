@@ -83,14 +83,14 @@ class RunState:
             return ""
         earlier = Manifest(**json.loads(self._store.read(MANIFEST)))
         differences = [
-            f"recipe key {key}: {there!r} there, {here!r} here"
-            for key, (there, here) in differing_keys(earlier.recipe, manifest.recipe).items()
+            f"recipe key {key}: {before!r} there, {now!r} here"
+            for key, (before, now) in differing_keys(earlier.recipe, manifest.recipe).items()
         ]
         differences += [
-            f"{name}: {earlier.places[name] or 'none'} (sha256 {there[:12]}) there, "
+            f"{name}: {earlier.places[name] or 'none'} (sha256 {before[:12]}) there, "
             f"{manifest.places[name] or 'none'} (sha256 {manifest.inputs[name][:12]}) here"
-            for name, there in earlier.inputs.items()
-            if there != manifest.inputs[name]
+            for name, before in earlier.inputs.items()
+            if before != manifest.inputs[name]
         ]
         if differences:
             lines = "\n".join(f"  {line}" for line in differences)

@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,23 +15,21 @@ from components.train.distributed import Processes, join, launch, must_launch
 from components.train.environment import prepare
 from components.train.hard_negatives import read_hard_negatives
 from components.train.log import EpochLog
-from components.train.loop import Parts, Trainer
+from components.train.loop import Parts, Trainer, Validate
 from components.train.precision import choose_precision
 from components.train.recipe import TrainRecipe
-from components.train.samples import TrainingSamples, training_samples
 from components.train.sampling import EpochBatches, steps_per_epoch
 from components.train.state import RUN, Manifest, RunState
 from components.train.termination import Termination, leave_to_parent
 from core.files import sha256_file
+from core.lazy import import_now
 from core.revision import git_sha
-from core.settings import validate as validate_settings
 from data.index import read_index
 from data.shards import ShardReader
-from judging.validate import validate
-from media.spec import PreprocessingSpec
+from media.spec import PreprocessingSpec, require_suitable
 from models.checkpoint import Checkpoint
 from models.inputs import Normalize
-from models.registry import get_family
+from tasks.task import TASKS, TrainingRequest, TrainingSamples, ValidationRequest
 
 
 @dataclass(frozen=True)
@@ -128,9 +125,12 @@ class Run:
         self.processes = processes
         self.termination = termination
         self.base = find_base_checkpoint(inputs.base, recipe)
-        self.family = get_family(recipe.family)
+        self.family = recipe.parsed_family
+        self.task = TASKS.get(self.family.task)
         self.index = read_index(inputs.dataset)
-        self.spec = PreprocessingSpec(extraction=self.index.spec.extraction, input=recipe.input)
+        extraction = self.index.spec.extraction
+        require_suitable(recipe.input, recipe.name, extraction, str(inputs.dataset))
+        self.spec = PreprocessingSpec(extraction=extraction, input=recipe.input)
         self.train_split = self.index.where(split="train")
         hard = inputs.hard_negatives
         self.hard = read_hard_negatives(hard, self.train_split) if hard else frozenset()
@@ -140,14 +140,14 @@ class Run:
     def go(self) -> None:
         """Train unless that is done, and write the artifact."""
         if self.processes.main:
-            self._say(self.state.claim(self.manifest))
+            self._notify(self.state.claim(self.manifest))
         self.processes.gather(None)  # the others look at the state after it is claimed
         log = EpochLog(self.output / LOG_FILE) if self.processes.main else EpochLog(None)
         lines = self.state.finished()
         if lines is None:
             self._train(log)
         else:
-            self._say(f"{self.recipe.name} is trained already: {self.state.uri}")
+            self._notify(f"{self.recipe.name} is trained already: {self.state.uri}")
             log.restore(lines)
         if self.processes.main:
             if lines is None:
@@ -156,24 +156,26 @@ class Run:
         self.processes.gather(None)
 
     def _train(self, log: EpochLog) -> None:
+        # Before the seeds are set, and not between two steps: libraries may draw numbers while they are imported.
+        import_now(self.task.training_samples, self.task.validate, self.family.network, self.family.loss)
         prepare(self.recipe, self.processes.rank)
         checkpoint = self.state.latest()
         network = self.network(starting=checkpoint is None)
         trainer = Trainer(self.recipe, self.parts(network), self.state, log, self.processes, self.termination)
         if checkpoint is not None:
             trainer.restore(checkpoint)
-            self._say(f"{self.recipe.name} goes on after step {trainer.done}: {self.state.uri}")
+            self._notify(f"{self.recipe.name} goes on after step {trainer.done}: {self.state.uri}")
         trainer.run()
 
     def network(self, starting: bool) -> nn.Module:
         """Build the network; read weights to start from unless a checkpoint of the run itself follows."""
         recipe, device = self.recipe, self.processes.device
-        settings = validate_settings(self.family.settings, recipe.model, "model")
-        pretrained = starting and self.base is None
-        network = self.family.build(settings, recipe.input.channels, pretrained=pretrained)
+        network: nn.Module = self.family.build(
+            recipe.parsed_model, recipe.input, self.index.spec.classes, pretrained=starting and self.base is None
+        )
         if starting and self.base is not None:
             left = load_base(network, self.base, self.family, self.spec, self.inputs.dataset)
-            self._say("\n  ".join([f"starting from {self.base}", *left]))
+            self._notify("\n  ".join([f"starting from {self.base}", *left]))
         if self.processes.world > 1 and device.type == "cuda":
             # A process's share of a batch is too small for statistics of its own.
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
@@ -184,8 +186,8 @@ class Run:
         """Return what the loop needs beside the recipe, for a network that is on the device."""
         recipe, device = self.recipe, self.processes.device
         reader = ShardReader(self.index.shards, self.inputs.cache)
-        samples = training_samples(self.family, self.train_split, reader, self.hard, recipe)
-        count = recipe.sampling.samples_per_epoch or len(samples.weights)
+        samples = self._samples(reader)
+        count = recipe.parsed_sampling.samples_per_epoch or len(samples.weights)
         steps = steps_per_epoch(count, recipe.batch_size, recipe.accumulate)
         batches = EpochBatches(
             samples.weights,
@@ -195,43 +197,64 @@ class Run:
             rank=self.processes.rank,
             world=self.processes.world,
         )
-        ceiling = recipe.monitor.max_authentic_fpr
         return Parts(
             network=network,
-            normalize=Normalize.from_spec(recipe.input).to(device),
-            criterion=self.family.build_loss(validate_settings(self.family.loss_settings, recipe.loss, "loss")).to(
-                device
-            ),
+            normalize=Normalize(recipe.input).to(device),
+            criterion=self.family.loss(recipe.parsed_loss).to(device),
             loader=build_loader(samples, batches, recipe, device),
             batches=batches,
             steps=steps,
-            validate=partial(
-                validate,
-                index=self.index.where(split="val"),
-                reader=reader,
-                input_spec=recipe.input,
-                device=device,
-                task=self.family.task,
-                clips=self.family.clips,
-                batch_size=recipe.validate_batch_size,
-                precision="bf16" if choose_precision(recipe.precision, device) == "bf16" else "fp32",
-                max_authentic_fpr=1.0 if ceiling is None else ceiling,
-            ),
+            validate=self._validation(reader),
             describe=self._description(),
         )
 
+    def _samples(self, reader: ShardReader) -> TrainingSamples:
+        recipe = self.recipe
+        return self.task.training_samples(
+            TrainingRequest(
+                index=self.train_split,
+                reader=reader,
+                hard_negatives=self.hard,
+                input=recipe.input,
+                clips=self.family.clips,
+                policy=recipe.policy,
+                sampling=recipe.parsed_sampling,
+            )
+        )
+
+    def _validation(self, reader: ShardReader) -> Validate:
+        """Return the function that validates a network on the val split."""
+        recipe, device, index = self.recipe, self.processes.device, self.index.where(split="val")
+        ceiling = recipe.monitor.max_authentic_fpr
+
+        def validate(network: nn.Module) -> dict[str, float]:
+            return self.task.validate(
+                ValidationRequest(
+                    network=network,
+                    index=index,
+                    reader=reader,
+                    input=recipe.input,
+                    clips=self.family.clips,
+                    device=device,
+                    batch_size=recipe.validate_batch_size,
+                    precision="bf16" if choose_precision(recipe.precision, device) == "bf16" else "fp32",
+                    max_authentic_fpr=1.0 if ceiling is None else ceiling,
+                )
+            )
+
+        return validate
+
     def _description(self) -> Checkpoint:
         recipe = self.recipe
-        settings = validate_settings(self.family.settings, recipe.model, "model")
         return Checkpoint(
             epoch=0,
             model_state_dict={},
             recipe=recipe.to_json(),
             model_type=self.family.name,
-            model_settings=settings.to_json(),
-            class_names=list(self.family.class_names),
+            model_settings=recipe.parsed_model.to_json(),
+            class_names=list(self.index.spec.classes),
             spec=self.spec.to_json(),
-            spec_sha256=self.spec.sha256,
+            spec_sha256=self.spec.digest,
             dataset_sha256=self.index.sha256,
             git_sha=git_sha(),
             member=recipe.member,
@@ -255,7 +278,7 @@ class Run:
             threads=torch.get_num_threads(),
         )
 
-    def _say(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         if text and self.processes.main:
             sys.stderr.write(f"{text}\n")
 

@@ -84,7 +84,7 @@ class Attempts:
         self.failures += 1
         delay = next(self._delays, None) if is_transient(error) else None
         if delay is None:
-            raise explain(error, self.uri, self._action) from error
+            raise translated(error, self.uri, self._action) from error
         _log.warning(
             "cannot %s %s yet (%s); trying again in %.1f s (%d of %d)",
             self._action, self.uri, _brief(error), delay, self.failures, self._policy.attempts - 1,
@@ -145,7 +145,7 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, (*connection, HTTPError, ConnectionError, TimeoutError))
 
 
-def explain(error: Exception, uri: str, action: str) -> Exception:
+def translated(error: Exception, uri: str, action: str) -> Exception:
     """Turn what boto3 raised into an error for a person, which names the URI, the code and what to do.
 
     Args:
@@ -157,7 +157,7 @@ def explain(error: Exception, uri: str, action: str) -> Exception:
         return error
     response = _response(error)
     if response is None:
-        return _explain_local(error, uri, action)
+        return _local_error(error, uri, action)
     code, status, message = response
     what = f"cannot {action} {uri} ({code}: {message})" if message else f"cannot {action} {uri} ({code})"
     if code == "NoSuchBucket":
@@ -175,7 +175,7 @@ def explain(error: Exception, uri: str, action: str) -> Exception:
     return StorageError(what)
 
 
-def _explain_local(error: Exception, uri: str, action: str) -> Exception:
+def _local_error(error: Exception, uri: str, action: str) -> Exception:
     from botocore import exceptions as aws
 
     if isinstance(error, (aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError)):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from core.files import CHUNK
+from core.storage import transfer
 from core.storage.base import NotFoundError, ObjectInfo, PreconditionFailedError, check_key
-from core.storage.faults import Attempts, RetryPolicy, explain, retrying, whole
+from core.storage.faults import Attempts, RetryPolicy, retrying, translated, whole
 from core.storage.ranges import RangeStream
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class S3Store:
                 try:
                     boto = self._boto = (os.getpid(), _client())
                 except Exception as error:
-                    raise explain(error, self.uri, "open") from error
+                    raise translated(error, self.uri, "open") from error
         return boto[1]
 
     def target(self, key: str) -> dict[str, str]:
@@ -184,15 +185,11 @@ class S3Store:
 
     def upload(self, path: Path, key: str, *, progress: bool = False) -> None:
         """See ``Store.upload``."""
-        from core.storage.transfer import upload
-
-        upload(self, path, key, progress)
+        transfer.upload(self, path, key, progress)
 
     def download(self, key: str, path: Path, *, progress: bool = False) -> None:
         """See ``Store.download``."""
-        from core.storage.transfer import download
-
-        download(self, key, path, progress)
+        transfer.download(self, key, path, progress)
 
     def delete(self, key: str) -> None:
         """See ``Store.delete``."""

@@ -6,22 +6,53 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from core.errors import StorageError
 from core.files import CHUNK, atomic_write
 from core.progress import Counter, counter
-from core.storage.base import NotFoundError
-from core.storage.faults import Stopped, UploadLostError, retrying
+from core.storage.base import NotFoundError, ObjectInfo
+from core.storage.faults import Attempts, Stopped, UploadLostError, retrying
 from core.storage.ranges import RangeStream
 
-if TYPE_CHECKING:
-    from core.storage.s3 import S3Store
+T = TypeVar("T")
 
 PART_BYTES = 16 * 2**20  # smaller objects travel in one request
 PARALLEL = 8  # parts under way at a time; PARALLEL × PART_BYTES bounds the memory of an upload
 MAX_PARTS = 10_000  # S3's limit
 _UPLOAD_ATTEMPTS = 3  # of a whole upload, when a restarted server has forgotten it
+
+
+class PartStore(Protocol):
+    """What a store offers to have files travel in parts; ``core.storage.s3.S3Store`` describes each."""
+
+    @property
+    def uri(self) -> str:
+        """The root."""
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client."""
+
+    def target(self, key: str) -> dict[str, str]:
+        """Return the bucket and key arguments of a boto3 call."""
+
+    def attempts(self, key: str, action: str, stop: threading.Event | None = None) -> Attempts:
+        """Return the count of attempts for one request."""
+
+    def call(self, action: str, key: str, request: Callable[[], T]) -> T:
+        """Return what ``request`` returns, tried again where that may help."""
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object."""
+
+    def write(self, key: str, data: bytes) -> str:
+        """Write an object as a whole."""
+
+    def stream(
+        self, key: str, start: int, stop: int | None, etag: str | None, cancelled: threading.Event | None
+    ) -> RangeStream:
+        """Return the bytes from ``start`` to ``stop``."""
 
 
 def parts(size: int, part_bytes: int = PART_BYTES) -> list[tuple[int, int]]:
@@ -30,7 +61,7 @@ def parts(size: int, part_bytes: int = PART_BYTES) -> list[tuple[int, int]]:
     return [(offset, min(length, size - offset)) for offset in range(0, size, length)]
 
 
-def upload(store: "S3Store", path: Path, key: str, progress: bool = False) -> None:
+def upload(store: PartStore, path: Path, key: str, progress: bool = False) -> None:
     """See ``Store.upload``."""
     try:
         with path.open("rb") as source:
@@ -45,7 +76,7 @@ def upload(store: "S3Store", path: Path, key: str, progress: bool = False) -> No
         raise StorageError(f"cannot read {path}: {error.strerror or error}; check its permissions") from error
 
 
-def _upload_once(store: "S3Store", source: BinaryIO, path: Path, key: str, progress: bool) -> None:
+def _upload_once(store: PartStore, source: BinaryIO, path: Path, key: str, progress: bool) -> None:
     size = os.fstat(source.fileno()).st_size
     with counter(size, unit="B", label=f"upload {path.name}", quiet=not progress) as count:
         if size <= PART_BYTES:
@@ -55,7 +86,7 @@ def _upload_once(store: "S3Store", source: BinaryIO, path: Path, key: str, progr
             _upload_parts(store, source, path, key, count)
 
 
-def _upload_parts(store: "S3Store", source: BinaryIO, path: Path, key: str, count: Counter) -> None:
+def _upload_parts(store: PartStore, source: BinaryIO, path: Path, key: str, count: Counter) -> None:
     target = store.target(key)
     size = os.fstat(source.fileno()).st_size
     upload_id = store.call("write", key, lambda: store.client.create_multipart_upload(**target))["UploadId"]
@@ -96,7 +127,7 @@ def _slice(source: BinaryIO, path: Path, offset: int, length: int) -> bytes:
     return data
 
 
-def download(store: "S3Store", key: str, path: Path, progress: bool = False) -> None:
+def download(store: PartStore, key: str, path: Path, progress: bool = False) -> None:
     """See ``Store.download``."""
     info = store.head(key)
     if info is None:

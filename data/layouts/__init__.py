@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from core.errors import SettingsError, unknown_name
 from core.storage import Store
+from data.entries.entry import Blob, Entry, Rejection
 from data.layouts import (
     celeb_df,
     dfdc,
@@ -15,7 +16,7 @@ from data.layouts import (
     real_fake_frames,
     real_fake_videos,
 )
-from data.layouts.base import Blob, Entry, Layout, Rejection
+from data.layouts.base import Layout
 from data.layouts.options import LayoutOptions
 
 __all__ = [

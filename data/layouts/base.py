@@ -3,11 +3,12 @@
 import json
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
 from core.disktable import DiskTable
 from core.storage import ObjectInfo, Store
+from data.entries.entry import Blob, Entry, Rejection
+from data.entries.kind import EntryKind
 from data.layouts.options import LayoutOptions
 from media.video import VIDEO_EXTENSIONS
 
@@ -18,71 +19,8 @@ AUTHENTIC = "authentic"
 FORGED = "forged"
 REAL = "real"
 MANIPULATED = "manipulated"
-
-
-@dataclass(frozen=True)
-class Blob:
-    """One version of one object: key relative to the layout's root, bytes, and the store's tag of the version."""
-
-    key: str
-    size: int
-    etag: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One picture or one clip of a data set.
-
-    Attributes:
-        name: what tells it from all others of the data set, ``folder/file``; with the data set's name before it, this
-            is the ``media_id``, unless ``medium`` says otherwise.
-        file: the picture or the clip.
-        mask: the file of its mask; None where it has none, being authentic.
-        label: 0 authentic, 1 forged; None where the mask decides.
-        method: how it was forged, as far as is known; what authentic ones carry is the name of their class.
-        links: strings that entries of one group share, such as ``id:12`` or ``source:photo7``.
-        medium: of a frame that was cut out already, the name of the clip that it comes from.
-        frame: number of such a frame in its clip.
-        compression: how it was compressed, where the layout says so.
-        split: the official one, where the layout has it.
-        original: of a manipulated clip, the clip that it was made from, where that is in the data set.
-    """
-
-    name: str
-    file: Blob
-    mask: Blob | None
-    label: int | None
-    method: str
-    links: tuple[str, ...] = ()
-    medium: str = ""
-    frame: int = 0
-    compression: str = ""
-    split: str = ""
-    original: Blob | None = None
-
-    def to_json(self) -> str:
-        """Return the entry as canonical JSON."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-
-    @staticmethod
-    def from_json(text: str) -> "Entry":
-        """Read what ``to_json`` wrote."""
-        fields: dict[str, Any] = json.loads(text)
-        blobs = {name: Blob(**fields[name]) if fields[name] else None for name in ("file", "mask", "original")}
-        return Entry(**(fields | blobs | {"links": tuple(fields["links"])}))
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """An input that was left out: its key, a stable reason code, and a sentence for a person."""
-
-    name: str
-    reason: str
-    detail: str
-
-    def to_json(self) -> str:
-        """Return the line of ``rejected.jsonl``, without its line end; ASCII, whatever the name holds."""
-        return json.dumps(asdict(self), sort_keys=True)
+PICTURE_CLASSES = (AUTHENTIC, FORGED)
+FACE_CLASSES = (REAL, MANIPULATED)
 
 
 @dataclass(frozen=True)
@@ -93,20 +31,17 @@ class Layout:
         name: what recipes call it.
         expected: where its files lie, for messages.
         entries: streams all that lies under a store's root: each name once, and a rejection for each file that is none.
-        holds: whole ``pictures``, ``clips``, or ``faces`` that were cut out already.
+        kind: what its entries are, and how they become samples.
+        classes: what the labels 0, 1 and so on are called, unless a recipe says otherwise.
         options: which of ``LayoutOptions`` it knows.
     """
 
     name: str
     expected: str
     entries: Callable[[Store, LayoutOptions], Iterator[Entry | Rejection]]
-    holds: Literal["pictures", "clips", "faces"] = "pictures"
+    kind: EntryKind
+    classes: tuple[str, ...]
     options: frozenset[str] = frozenset()
-
-    @property
-    def labels(self) -> tuple[str, str]:
-        """What its classes 0 and 1 are called."""
-        return (AUTHENTIC, FORGED) if self.holds == "pictures" else (REAL, MANIPULATED)
 
 
 def listing(store: Store, prefix: str = "") -> Iterator[ObjectInfo | Rejection]:

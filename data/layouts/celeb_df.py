@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator
 
 from core.storage import NotFoundError, ObjectInfo, Store
+from data.entries.clips import CLIPS
+from data.entries.entry import Blob, Entry, Rejection
 from data.layouts.base import (
+    FACE_CLASSES,
     REAL,
-    Blob,
-    Entry,
     Layout,
-    Rejection,
     blob,
     listing,
     printable,
@@ -86,4 +86,4 @@ def _entry(info: ObjectInfo, listed: int | None, originals: dict[str, Blob]) -> 
     )
 
 
-LAYOUT = Layout("celeb-df", _EXPECTED, _entries, "clips")
+LAYOUT = Layout("celeb-df", _EXPECTED, _entries, CLIPS, FACE_CLASSES)

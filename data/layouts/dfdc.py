@@ -13,18 +13,9 @@ from collections.abc import Iterator
 
 from core.disktable import DiskTable
 from core.storage import ObjectInfo, Store
-from data.layouts.base import (
-    REAL,
-    Blob,
-    Entry,
-    Layout,
-    Rejection,
-    blob,
-    listing,
-    printable,
-    unexpected_place,
-    unknown_extension,
-)
+from data.entries.clips import CLIPS
+from data.entries.entry import Blob, Entry, Rejection
+from data.layouts.base import FACE_CLASSES, REAL, Layout, blob, listing, printable, unexpected_place, unknown_extension
 from data.layouts.options import LayoutOptions
 from media.video import is_video_name
 
@@ -108,4 +99,4 @@ def _entry(info: ObjectInfo, metadata: DiskTable, clips: DiskTable) -> Entry | R
     )
 
 
-LAYOUT = Layout("dfdc", _EXPECTED, _entries, "clips", frozenset({"parts"}))
+LAYOUT = Layout("dfdc", _EXPECTED, _entries, CLIPS, FACE_CLASSES, frozenset({"parts"}))

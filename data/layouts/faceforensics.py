@@ -14,18 +14,9 @@ from collections.abc import Iterator
 
 from core.errors import SettingsError
 from core.storage import NotFoundError, ObjectInfo, Store
-from data.layouts.base import (
-    REAL,
-    Blob,
-    Entry,
-    Layout,
-    Rejection,
-    blob,
-    listing,
-    stem,
-    unexpected_place,
-    unknown_extension,
-)
+from data.entries.clips import CLIPS
+from data.entries.entry import Blob, Entry, Rejection
+from data.layouts.base import FACE_CLASSES, REAL, Layout, blob, listing, stem, unexpected_place, unknown_extension
 from data.layouts.options import LayoutOptions
 from media.video import is_video_name
 
@@ -120,4 +111,4 @@ def _official(store: Store) -> dict[str, str]:
     return splits
 
 
-LAYOUT = Layout("faceforensics", _EXPECTED, _entries, "clips", frozenset({"methods", "compressions"}))
+LAYOUT = Layout("faceforensics", _EXPECTED, _entries, CLIPS, FACE_CLASSES, frozenset({"methods", "compressions"}))

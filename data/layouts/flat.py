@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from core.storage import Store
+from data.entries.entry import Entry, Rejection
+from data.entries.stills import PICTURES
 from data.layouts.base import (
     AUTHENTIC,
+    PICTURE_CLASSES,
     PICTURE_EXTENSIONS,
-    Entry,
     Layout,
-    Rejection,
     blob,
     extension,
     listing,
@@ -28,4 +29,4 @@ def _entries(store: Store, _: LayoutOptions) -> Iterator[Entry | Rejection]:
             yield unknown_extension(info.key, "picture")
 
 
-LAYOUT = Layout("flat", "any folder", _entries)
+LAYOUT = Layout("flat", "any folder", _entries, PICTURES, PICTURE_CLASSES)

@@ -8,14 +8,15 @@ A forged and an authentic picture of the same id are twins: they come into one g
 from collections.abc import Iterator
 
 from core.storage import ObjectInfo, Store
+from data.entries.entry import Entry, Rejection
+from data.entries.stills import PICTURES
 from data.layouts.base import (
     AUTHENTIC,
     FORGED,
+    PICTURE_CLASSES,
     PICTURE_EXTENSIONS,
-    Entry,
     Layout,
     Masks,
-    Rejection,
     blob,
     entries_with_masks,
     extension,
@@ -50,4 +51,4 @@ def _entry(info: ObjectInfo, masks: Masks) -> Entry | Rejection:
     return mask if isinstance(mask, Rejection) else Entry(name, blob(info), mask, 1, FORGED, links)
 
 
-LAYOUT = Layout("forged-authentic-masks", _EXPECTED, _entries)
+LAYOUT = Layout("forged-authentic-masks", _EXPECTED, _entries, PICTURES, PICTURE_CLASSES)

@@ -10,13 +10,14 @@ which the first names the method; ``masks/`` then has the same.
 from collections.abc import Iterator
 
 from core.storage import ObjectInfo, Store
+from data.entries.entry import Entry, Rejection
+from data.entries.stills import PICTURES
 from data.layouts.base import (
     FORGED,
+    PICTURE_CLASSES,
     PICTURE_EXTENSIONS,
-    Entry,
     Layout,
     Masks,
-    Rejection,
     blob,
     entries_with_masks,
     extension,
@@ -50,4 +51,4 @@ def _entry(info: ObjectInfo, masks: Masks) -> Entry | Rejection:
     return Entry(info.key, blob(info), mask, None, method, (f"id:{stem(file)}",))
 
 
-LAYOUT = Layout("images-masks", _EXPECTED, _entries)
+LAYOUT = Layout("images-masks", _EXPECTED, _entries, PICTURES, PICTURE_CLASSES)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from core.disktable import DiskTable
 from core.storage import NotFoundError, Store
-from data.layouts.base import Entry, Rejection
+from data.entries.entry import Entry, Rejection
+from data.labels import AUTHENTIC
 
 FILE = "provenance.jsonl"
 # What the forging command leaves beside the layout; none of it is a picture.
@@ -47,7 +48,8 @@ class Provenance:
             method = kind or method
         if method == entry.method and len(links) == len(entry.links):
             return entry
-        return dataclasses.replace(entry, links=tuple(links), method=entry.method if entry.label == 0 else method)
+        known = entry.method if entry.label == AUTHENTIC else method
+        return dataclasses.replace(entry, links=tuple(links), method=known)
 
     def without_picture(self) -> Iterator[Rejection]:
         """Yield a rejection for each line whose picture was not found."""

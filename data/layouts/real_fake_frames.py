@@ -10,13 +10,14 @@ from collections.abc import Iterator
 
 from core.disktable import DiskTable
 from core.storage import ObjectInfo, Store
+from data.entries.entry import Entry, Rejection
+from data.entries.stills import FACES
 from data.layouts.base import (
+    FACE_CLASSES,
     MANIPULATED,
     PICTURE_EXTENSIONS,
     REAL,
-    Entry,
     Layout,
-    Rejection,
     blob,
     extension,
     listing,
@@ -78,4 +79,4 @@ def _ids(name: str) -> tuple[str, ...]:
     return tuple(f"id:{one}" for one in sorted(ids))
 
 
-LAYOUT = Layout("real-fake-frames", _EXPECTED, _entries, "faces")
+LAYOUT = Layout("real-fake-frames", _EXPECTED, _entries, FACES, FACE_CLASSES)

@@ -9,12 +9,13 @@ clip of the same name are twins: they come into one group.
 from collections.abc import Iterator
 
 from core.storage import Store
+from data.entries.clips import CLIPS
+from data.entries.entry import Entry, Rejection
 from data.layouts.base import (
+    FACE_CLASSES,
     MANIPULATED,
     REAL,
-    Entry,
     Layout,
-    Rejection,
     blob,
     listing,
     stem,
@@ -45,4 +46,4 @@ def _entries(store: Store, _: LayoutOptions) -> Iterator[Entry | Rejection]:
             yield Entry(info.key, blob(info), None, 1, method, (f"id:{stem(file.rpartition('/')[2])}",))
 
 
-LAYOUT = Layout("real-fake-videos", _EXPECTED, _entries, "clips")
+LAYOUT = Layout("real-fake-videos", _EXPECTED, _entries, CLIPS, FACE_CLASSES)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MismatchError, StorageError
-from media.spec import DetectorSpec
+from media.extraction import DetectorSpec
 
 WEIGHTS = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
 MAX_FACES = 16  # of one picture, the largest; in a crowd nobody is judged by a face of a few pixels

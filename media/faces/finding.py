@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BadInputError, SettingsError
-from media.faces.cropping import cut
+from media.extraction import ExtractionSpec, FaceSpec
+from media.faces.cropping import CutFace, cut_face
 from media.faces.detector import Face, FaceDetector
 from media.faces.tracking import Tracker, between, colours, is_cut, smoothed
-from media.spec import ExtractionSpec, FaceSpec
 from media.video import Frame, Source, VideoFacts, VideoLimits, VideoReader, choose_frames
+from media.view import FaceGeometry, StoredSample
 
 # Between two searched frames at most so much time passes, or a box that is interpolated between them leaves the face.
 MAX_GAP_MS = 1000.0
@@ -42,7 +43,7 @@ class FaceCrop:
         track: number of the face; equal for all crops of one face.
         box: x0, y0, x1, y1 in px of the frame, of the face without margin.
         box_score: how sure the detector was, 0..1; the lower of two where the box is interpolated.
-        rgb: uint8 [S, S, 3], S being ``FaceSpec.size``.
+        cut: the face as it is stored.
     """
 
     frame: int
@@ -51,7 +52,17 @@ class FaceCrop:
     track: int
     box: tuple[float, float, float, float]
     box_score: float
-    rgb: NDArray[np.uint8]
+    cut: CutFace
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """Return the pixels, uint8 [S, S, 3]."""
+        return self.cut.rgb
+
+    @property
+    def sample(self) -> StoredSample:
+        """Return what views are cut from."""
+        return StoredSample(self.cut.rgb, face=FaceGeometry(self.cut.box, self.cut.landmarks), grid=self.cut.grid)
 
 
 @dataclass(frozen=True)
@@ -213,19 +224,17 @@ class _Finder:
 
     def _cut_up_to(self, position: int) -> None:
         """Cut the faces of the held frames up to a searched one, of which the neighbours are known by now."""
-        here = self._searched[position]
-        if self._settled is not None and self._settled.number == here.number:
+        current = self._searched[position]
+        if self._settled is not None and self._settled.number == current.number:
             return
+        number, time_ms = current.number, current.time_ms
         near = self._searched[max(0, position - 1) : position + 2]
-        certain = _Searched(
-            here.number,
-            here.time_ms,
-            {
-                track: smoothed([(one.time_ms, one.faces[track]) for one in near if track in one.faces], here.time_ms)
-                for track in here.faces
-            },
-        )
-        while self._held and self._held[0].number <= here.number:
+        sightings = {
+            track: [(one.time_ms, one.faces[track]) for one in near if track in one.faces] for track in current.faces
+        }
+        faces = {track: smoothed(seen, time_ms) for track, seen in sightings.items()}
+        certain = _Searched(number, time_ms, faces)
+        while self._held and self._held[0].number <= number:
             self._cut(self._held.pop(0), certain)
         self._settled = certain
 
@@ -239,8 +248,8 @@ class _Finder:
                 where = between(*ends, frame.time_ms)
             else:
                 continue
-            rgb = cut(frame.rgb, where, self.spec)
-            self._crops.append(FaceCrop(frame.number, frame.time_ms, frame.run, track, where.box, where.score, rgb))
+            stored = cut_face(frame.rgb, where, self.spec)
+            self._crops.append(FaceCrop(frame.number, frame.time_ms, frame.run, track, where.box, where.score, stored))
 
     def _selected(self) -> tuple[FaceCrop, ...]:
         """Return the crops of the faces that are asked for, whose tracks are numbered anew from 0."""

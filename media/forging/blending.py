@@ -75,12 +75,12 @@ def noise_level(rgb: Picture, mask: Mask) -> float:
     return float(np.median(response)) / MAD / NOISE_NORM
 
 
-def match_noise(content: Picture, region: Mask, wanted: float, rng: np.random.Generator) -> Picture:
-    """Bring a region's noise to the level ``wanted``: add what is missing, or smooth where there is too much."""
+def match_noise(content: Picture, region: Mask, target: float, rng: np.random.Generator) -> Picture:
+    """Bring a region's noise to the level ``target``: add what is missing, or smooth where there is too much."""
     present = noise_level(content, region)
-    if present > wanted * 1.3:
+    if present > target * 1.3:
         return np.asarray(cv2.GaussianBlur(content, (3, 3), 0.6), dtype=np.uint8)
-    missing = float(np.sqrt(max(0.0, wanted**2 - present**2)))
+    missing = float(np.sqrt(max(0.0, target**2 - present**2)))
     noise = rng.standard_normal(content.shape, dtype=np.float32) * missing
     return np.clip(np.rint(content + noise), 0, 255).astype(np.uint8)
 

@@ -48,7 +48,7 @@ class Source:
 class Plan:
     """What an edit shall be, kept over all attempts, so that what fails more often does not come out less often.
 
-    ``share`` is the wanted area, 0..1 of the host; ``replace`` puts the donor in the place of a part of the host,
+    ``share`` is the area aimed at, 0..1 of the host; ``replace`` puts the donor in the place of a part of the host,
     where otherwise an object of the donor is set into it.
     """
 
@@ -183,9 +183,9 @@ def _set_in(
         recipe["healed"] = True
         content = heal_seam(content, region, under)
     if happens(rng, settings.noise_match_probability):
-        wanted = noise_level(under, around)
-        recipe["noise_match"] = round(wanted, 3)
-        content = match_noise(content, region, wanted, rng)
+        target = noise_level(under, around)
+        recipe["noise_match"] = round(target, 3)
+        content = match_noise(content, region, target, rng)
     recipe["edge"], sigma = _draw_edge(rng, settings.edge)
     if recipe["edge"] == "feathered":
         recipe["feather"] = sigma

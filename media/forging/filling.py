@@ -43,13 +43,13 @@ def _bounds(mask: Mask, margin: int) -> Box:
 def _best_shift(rgb: NDArray[np.float32], known: Mask, part: Mask, rng: np.random.Generator) -> tuple[int, int] | None:
     """Find whence a part of the hole can be taken: its surroundings must match, and the source must be known."""
     x0, y0, x1, y1 = _bounds(part, RING)
-    wanted = part[y0:y1, x0:x1]
-    match = (known[y0:y1, x0:x1] & ~wanted).astype(np.float32)
+    missing = part[y0:y1, x0:x1]
+    match = (known[y0:y1, x0:x1] & ~missing).astype(np.float32)
     if match.sum() < 4:
         return None
     template = rgb[y0:y1, x0:x1]
     cost = cv2.matchTemplate(rgb, template, cv2.TM_SQDIFF, mask=np.repeat(match[..., None], 3, axis=2))
-    need = (wanted | (match > 0)).astype(np.float32)
+    need = (missing | (match > 0)).astype(np.float32)
     holes = cv2.matchTemplate((~known).astype(np.float32), need, cv2.TM_CCORR)
     allowed = holes < 0.5
     if not allowed.any():

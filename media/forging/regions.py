@@ -83,7 +83,7 @@ def _drawn(rng: np.random.Generator, shape: tuple[int, int], area: float, kind: 
 
 
 def _half(rng: np.random.Generator, shape: tuple[int, int], area: float) -> Mask:
-    """Cut along an unsteady line across the picture, so that one side of it has about the wanted area."""
+    """Cut along an unsteady line across the picture, so that one side of it has about the area asked for."""
     height, width = shape
     ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
     angle = float(rng.choice([0, 0.5, 1, 1.5])) * np.pi + rng.normal(0, 0.15)
@@ -119,7 +119,7 @@ def draw_region(rng: np.random.Generator, rgb: NDArray[np.uint8], shape: Shape, 
         rng: source of chance.
         rgb: uint8 H×W×3, the picture whose edges ``object``, ``cut-out`` and ``background`` follow.
         shape: how the region is made.
-        area: wanted share of the picture, 0..1; what comes out may be smaller where it leaves the picture.
+        area: share of the picture, 0..1; what comes out may be smaller where it leaves the picture.
 
     Returns:
         bool H×W, perhaps empty.

@@ -97,7 +97,7 @@ def grow(cells: Segmentation, seeds: list[int], area: float, compactness: float)
     ``compactness`` weighs the distance from the seeds, as a share of the picture's diagonal, against colour in Lab
     levels.
     """
-    wanted = area * cells.labels.size
+    target = area * cells.labels.size
     diagonal = float(np.hypot(*cells.labels.shape))
     joined = set(seeds)
     covered = float(cells.sizes[seeds].sum())
@@ -112,7 +112,7 @@ def grow(cells: Segmentation, seeds: list[int], area: float, compactness: float)
 
     queue = [(cost(b), b) for a in seeds for b in cells.neighbours[a] if b not in joined]
     heapq.heapify(queue)
-    while queue and covered < wanted:
+    while queue and covered < target:
         _, label = heapq.heappop(queue)
         if label in joined:
             continue

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.ela import recompress
+from media.selfblend.placing import Place
 
 Rgb = NDArray[np.uint8]
-Change = Callable[[Rgb], Rgb]
+Change = Callable[[Rgb, Place], Rgb]
 
 RGB_SHIFT = (3, 12)  # grey levels of the channel that is shifted most
 HUE_SHIFT = (1, 4)  # of OpenCV's 180
@@ -23,7 +24,7 @@ BRIGHTNESS = (3, 14)  # grey levels
 CONTRAST = (0.04, 0.12)  # relative, about middle grey
 DOWNSCALE = (0.3, 0.75)  # side of the small copy / side
 SHARPENING = (0.4, 1.5)  # weight of what a blur takes away
-BLUR = (0.6, 1.6)  # standard deviation, px of a crop of 256 px
+BLUR = (0.6, 1.6)  # standard deviation, px of a crop 256 px wide
 JPEG_QUALITY = (35, 80)
 TRANSLATION = (0.03, 0.015)  # greatest, along x and y, of the side
 SCALING = 0.05  # greatest relative
@@ -47,18 +48,17 @@ class Differences:
     translation: tuple[float, float]
     scaling: tuple[float, float]
 
-    def change(self, rgb: Rgb) -> Rgb:
+    def change(self, rgb: Rgb, place: Place) -> Rgb:
         """Return a copy with other colours or frequencies; uint8 [H, W, 3]."""
         for step in self.changes:
-            rgb = step(rgb)
+            rgb = step(rgb, place)
         return rgb
 
-    def move(self, rgb: Rgb) -> Rgb:
-        """Return a copy moved and scaled about its middle, continued beyond its edges by reflection."""
+    def move(self, rgb: Rgb, place: Place) -> Rgb:
+        """Return a copy moved and scaled about the face's middle, continued beyond its edges by reflection."""
         height, width = rgb.shape[:2]
-        (sx, sy), (tx, ty) = self.scaling, self.translation
-        cx, cy = (width - 1) / 2, (height - 1) / 2
-        matrix = np.array([[sx, 0, cx - sx * cx + tx * width], [0, sy, cy - sy * cy + ty * height]])
+        (sx, sy), (tx, ty), (cx, cy) = self.scaling, self.translation, place.centre
+        matrix = np.array([[sx, 0, cx - sx * cx + tx * place.width], [0, sy, cy - sy * cy + ty * place.height]])
         moved = cv2.warpAffine(rgb, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         return np.asarray(moved, dtype=np.uint8)
 
@@ -89,7 +89,7 @@ def _rgb_shift(rng: np.random.Generator) -> Change:
     shift = rng.uniform(-1, 1, size=3)
     shift *= rng.uniform(*RGB_SHIFT) / np.abs(shift).max()
     table = _as_bytes(np.arange(256)[:, None] + shift)[:, None]
-    return lambda rgb: np.asarray(cv2.LUT(rgb, table), dtype=np.uint8)
+    return lambda rgb, _: np.asarray(cv2.LUT(rgb, table), dtype=np.uint8)
 
 
 def _hue_and_saturation(rng: np.random.Generator) -> Change:
@@ -98,7 +98,7 @@ def _hue_and_saturation(rng: np.random.Generator) -> Change:
     table = np.stack([(levels + round(hue)) % 180, _as_bytes(levels * saturation), levels], axis=1)[:, None]
     table = table.astype(np.uint8)
 
-    def change(rgb: Rgb) -> Rgb:
+    def change(rgb: Rgb, _: Place) -> Rgb:
         hsv = cv2.LUT(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV), table)
         return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
@@ -108,14 +108,14 @@ def _hue_and_saturation(rng: np.random.Generator) -> Change:
 def _brightness_and_contrast(rng: np.random.Generator) -> Change:
     brightness, contrast = _signed(rng, BRIGHTNESS), 1 + _signed(rng, CONTRAST)
     table = _as_bytes((np.arange(256) - 127.5) * contrast + 127.5 + brightness)
-    return lambda rgb: np.asarray(cv2.LUT(rgb, table), dtype=np.uint8)
+    return lambda rgb, _: np.asarray(cv2.LUT(rgb, table), dtype=np.uint8)
 
 
 def _downscale(rng: np.random.Generator) -> Change:
     share = float(rng.uniform(*DOWNSCALE))
     down, up = (INTERPOLATIONS[int(rng.integers(len(INTERPOLATIONS)))] for _ in range(2))
 
-    def change(rgb: Rgb) -> Rgb:
+    def change(rgb: Rgb, _: Place) -> Rgb:
         height, width = rgb.shape[:2]
         small = cv2.resize(rgb, (max(1, round(width * share)), max(1, round(height * share))), interpolation=down)
         return np.asarray(cv2.resize(small, (width, height), interpolation=up), dtype=np.uint8)
@@ -126,8 +126,8 @@ def _downscale(rng: np.random.Generator) -> Change:
 def _sharpen(rng: np.random.Generator) -> Change:
     weight, sigma = float(rng.uniform(*SHARPENING)), float(rng.uniform(*BLUR))
 
-    def change(rgb: Rgb) -> Rgb:
-        blurred = cv2.GaussianBlur(rgb, (0, 0), sigma * rgb.shape[1] / 256)
+    def change(rgb: Rgb, place: Place) -> Rgb:
+        blurred = cv2.GaussianBlur(rgb, (0, 0), sigma * place.width / 256)
         return np.asarray(cv2.addWeighted(rgb, 1 + weight, blurred, -weight, 0), dtype=np.uint8)
 
     return change
@@ -135,12 +135,12 @@ def _sharpen(rng: np.random.Generator) -> Change:
 
 def _blur(rng: np.random.Generator) -> Change:
     sigma = float(rng.uniform(*BLUR))
-    return lambda rgb: np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma * rgb.shape[1] / 256), dtype=np.uint8)
+    return lambda rgb, place: np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma * place.width / 256), dtype=np.uint8)
 
 
 def _compress(rng: np.random.Generator) -> Change:
     quality = int(rng.integers(*JPEG_QUALITY, endpoint=True))
-    return lambda rgb: recompress(rgb, quality)
+    return lambda rgb, _: recompress(rgb, quality)
 
 
 _COLOURS = (_rgb_shift, _hue_and_saturation, _brightness_and_contrast)

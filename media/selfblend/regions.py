@@ -1,7 +1,7 @@
 """Where a pseudo-fake is blended: a deformed outline of the face, or of a part of it, with a soft edge.
 
 Lengths are in units of the face's box, the longer side of which is 1; the origin is its middle, x points right and y
-down. A crop's ``FaceSpec.margin`` says how large the box is in it, so no landmarks are needed.
+down. Where the box lies is known of every stored face (``media.selfblend.placing``), so no landmarks are needed.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from media.selfblend.placing import Place
 
 VERTICES = 64
 GRID = 4  # points a side of the elastic displacement field
@@ -74,21 +76,20 @@ def draw_region(rng: np.random.Generator) -> Region:
     return Region(points + _elastic(points, rng), float(np.exp(rng.uniform(low, high))))
 
 
-def render_region(region: Region, height: int, width: int, margin: float) -> NDArray[np.float32]:
-    """Draw a region's weight in a crop.
+def render_region(region: Region, height: int, width: int, place: Place) -> NDArray[np.float32]:
+    """Draw a region's weight in a picture.
 
     Args:
         region: what to draw.
-        height: of the crop, px.
-        width: of the crop, px.
-        margin: longer side of the crop / longer side of the face's box.
+        height: of the picture, px.
+        width: of the picture, px.
+        place: of the face in it.
 
     Returns:
         float32 [height, width] in 0..1: 1 inside, 0 outside, with a soft edge; its greatest value is 1.
     """
-    scale, bits = max(height, width) / margin, 4
-    # Pixel centres lie at whole coordinates for OpenCV, and the middle of a crop of even size between two pixels.
-    points = region.outline * scale + (np.array([width, height]) - 1) / 2
+    scale, bits = place.box_side, 4
+    points = region.outline * scale + np.array(place.centre)
     canvas = np.zeros((height, width), dtype=np.float32)
     cv2.fillPoly(canvas, [np.rint(points * (1 << bits)).astype(np.int32)], 1.0, cv2.LINE_8, bits)
     # Whatever was drawn, something is blended.

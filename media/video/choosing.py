@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from media.spec import ClipFrames, EvenFrames
+from media.extraction import ClipFrames, EvenFrames
 
 
 def choose_frames(policy: EvenFrames | ClipFrames, count: int) -> list[tuple[int, int]]:

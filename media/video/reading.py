@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from core.errors import BadInputError
-from media.spec import ClipFrames, EvenFrames
+from media.extraction import ClipFrames, EvenFrames
 from media.video.choosing import choose_frames
 from media.video.container import Source, describe, open_video, require_pixels
 from media.video.facts import Frame, VideoFacts, VideoLimits
@@ -92,10 +92,10 @@ class VideoReader:
             yield from decode(self._container, self._video, timeline.packets, [timeline.pts[n] for n in numbers])
             return
         self._reopen()
-        wanted, last = set(numbers), max(numbers, default=-1)
+        pending, last = set(numbers), max(numbers, default=-1)
         try:
             for number, frame in enumerate(self._container.decode(self._video)):
-                if number in wanted:
+                if number in pending:
                     yield frame
                 if number >= last:
                     return

@@ -1,7 +1,7 @@
-"""Decoding little more than the frames that are wanted.
+"""Decoding little more than the frames that are asked for.
 
-The packets of a clip are known, so decoding begins at the last keyframe before a wanted frame, leaves out what no other
-frame refers to, and ends with the wanted frame; what lies between two such stretches is not decoded at all.
+The packets of a clip are known, so decoding begins at the last keyframe before such a frame, leaves out what no other
+frame refers to, and ends with the frame; what lies between two such stretches is not decoded at all.
 """
 
 from bisect import bisect_right
@@ -29,34 +29,34 @@ class UndeliveredError(VeriframeError):
 
 @dataclass(frozen=True)
 class Stretch:
-    """Packets to decode without a break: a keyframe, up to the last that is needed; ``wanted`` are times."""
+    """Packets to decode without a break: a keyframe, up to the last that is needed for the frames of ``times``."""
 
     first: int
     last: int
-    wanted: frozenset[int]
+    times: frozenset[int]
 
 
-def stretches(wanted: Sequence[int], packets: Packets) -> list[Stretch]:
-    """Return what must be decoded for the frames of the times ``wanted``, which ascend."""
+def stretches(times: Sequence[int], packets: Packets) -> list[Stretch]:
+    """Return what must be decoded for the frames of ``times``, which ascend."""
     keys = sorted((pts, n) for n, (pts, key) in enumerate(zip(packets.pts, packets.key, strict=True)) if key)
     starts = [pts for pts, _ in keys]
     order = {pts: n for n, pts in enumerate(packets.pts)}
     found: list[Stretch] = []
-    for time in wanted:
+    for time in times:
         first, last = keys[bisect_right(starts, time) - 1][1], order[time]
         # Frames shown before a keyframe may be stored behind it: their stretch reaches into the next.
         if found and first <= found[-1].last:
             one = found.pop()
-            found.append(Stretch(one.first, max(one.last, last), one.wanted | {time}))
+            found.append(Stretch(one.first, max(one.last, last), one.times | {time}))
         else:
             found.append(Stretch(first, last, frozenset({time})))
     return found
 
 
 def decode(
-    container: InputContainer, video: VideoStream, packets: Packets, wanted: Sequence[int]
+    container: InputContainer, video: VideoStream, packets: Packets, times: Sequence[int]
 ) -> Iterator[VideoFrame]:
-    """Decode the frames of the times ``wanted``, which ascend, and yield them in this order.
+    """Decode the frames of ``times``, which ascend, and yield them in this order.
 
     Raises:
         UndeliveredError: when one of them does not come out.
@@ -64,14 +64,14 @@ def decode(
     cursor = _Cursor(container, video, packets)
     context = video.codec_context
     skipping = context.name in _SKIPPING
-    for stretch in stretches(wanted, packets):
-        missing = set(stretch.wanted)
+    for stretch in stretches(times, packets):
+        missing = set(stretch.times)
         try:
             cursor.go(stretch.first)
             for _ in range(stretch.first, stretch.last + 1):
                 packet = cursor.read()
                 if skipping:
-                    context.skip_frame = "DEFAULT" if packet.pts in stretch.wanted else "NONREF"
+                    context.skip_frame = "DEFAULT" if packet.pts in stretch.times else "NONREF"
                 yield from _those(context.decode(packet), missing)
             yield from _those(context.decode(None), missing)
             context.flush_buffers()
@@ -108,7 +108,7 @@ class _Cursor:
             self.read()
 
     def read(self) -> "Packet[VideoStream]":
-        """Return the packet here and go on to the next."""
+        """Return the packet at this place and go on to the next."""
         packet = self._ahead or next((packet for packet in self._source if packet.size), None)
         if packet is None or self._next is None:
             raise UndeliveredError("its packets come to an end before their time")
@@ -116,8 +116,8 @@ class _Cursor:
         return packet
 
     def _is_far(self, number: int) -> bool:
-        here, there = self._packets.position[self._next or 0], self._packets.position[number]
-        return here >= 0 and there - here > _SEEK_BYTES
+        start, end = self._packets.position[self._next or 0], self._packets.position[number]
+        return start >= 0 and end - start > _SEEK_BYTES
 
     def _seek(self, number: int) -> None:
         # Some indexes know decoding times alone, and lead past the packet; from the first one there is always a way.

@@ -1,6 +1,7 @@
 """The loss of the forgery family: focal + Dice + the probability put on authentic images."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from segmentation_models_pytorch.losses import FocalLoss
@@ -41,7 +42,7 @@ class ForgeryLoss(nn.Module):
         self.settings = settings
         self.focal = FocalLoss(mode="binary", alpha=settings.focal_alpha, gamma=settings.focal_gamma)
 
-    def forward(self, output: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, output: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss and its terms."""
         settings = self.settings
         with torch.autocast(output.device.type, enabled=False):

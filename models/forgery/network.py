@@ -1,5 +1,7 @@
 """AttentionFPN: a feature pyramid network with one class and an attention gate."""
 
+from collections.abc import Mapping
+
 import segmentation_models_pytorch as smp
 import timm
 import torch
@@ -7,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.errors import SettingsError, unknown_name
+from media.spec import InputSpec
 from models.forgery.settings import ForgerySettings
+from models.network import Network, only, require_two
 from models.weights import download, fit_weights, read_weights
 
 LOGIT_GATE_WIDTH = 8  # of the published checkpoints
@@ -76,7 +80,7 @@ class FeatureGate(nn.Module):
         return features * (1 + self.gamma * torch.sigmoid(self.attention(joint)))
 
 
-class AttentionFPN(nn.Module):
+class AttentionFPN(Network):
     """smp.FPN with one class and the gate that ``settings`` names; its weights are random until loaded.
 
     The pyramid's features have a quarter of the input's resolution. The ``features`` gate works on them; then the head
@@ -86,19 +90,23 @@ class AttentionFPN(nn.Module):
 
     Args:
         settings: encoder, gate and sizes.
-        in_channels: 3, or 6 with error level analysis.
+        input_spec: of one view, whose channels are 3, or 6 with error level analysis.
+        classes: names of two.
 
     Shape:
-        - Input: float32 [B, in_channels, S, S], normalised; S a multiple of 32.
+        - Input: float32 [B, channels, S, S], normalised; S a multiple of 32.
         - Output: logits [B, 1, S, S].
 
     Raises:
-        SettingsError: when the encoder does not exist or cannot be used in a pyramid.
+        SettingsError: when the encoder does not exist or cannot be used in a pyramid, or there are more classes.
     """
 
-    def __init__(self, settings: ForgerySettings, in_channels: int) -> None:
+    def __init__(self, settings: ForgerySettings, input_spec: InputSpec, classes: tuple[str, ...]) -> None:
         super().__init__()
+        require_two(classes, "forgery")
         _require_encoder(settings.encoder)
+        self.settings = settings
+        in_channels = input_spec.only.channels
         try:
             self.fpn = smp.FPN(
                 encoder_name=settings.encoder,
@@ -129,15 +137,27 @@ class AttentionFPN(nn.Module):
         # but are no longer trainable: distributed training refuses parameters that receive no gradient.
         self.eval()
         with torch.enable_grad():
-            output = self(torch.zeros(1, in_channels, 64, 64)).sum()
+            output = self._logits(torch.zeros(1, in_channels, 64, 64)).sum()
         parameters = list(self.parameters())
         gradients = torch.autograd.grad(output, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(gradient is not None)
         self.train()
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return the logits of ``pixels``."""
+    def forward(self, views: Mapping[str, Tensor], lengths: None = None) -> Tensor:
+        """Return the logits of the one view's pixels."""
+        del lengths
+        return self._logits(only(views))
+
+    def load_starting_weights(self) -> None:
+        """Fill the encoder with what ``settings.weights`` names."""
+        encoder, source = self.fpn.encoder, self.settings.weights
+        if source == "random":
+            return
+        state = _imagenet(self.settings.encoder) if source == "imagenet" else read_weights(source)
+        encoder.load_state_dict(fit_weights(state, encoder.state_dict(), source))
+
+    def _logits(self, pixels: Tensor) -> Tensor:
         stages = self.fpn.encoder(pixels)
         features = self.fpn.decoder(stages)
         if isinstance(self.gate, FeatureGate):
@@ -154,26 +174,9 @@ def _require_encoder(name: str) -> None:
         raise unknown_name("encoder", name, smp.encoders.get_encoder_names())
 
 
-def load_encoder_weights(network: AttentionFPN, settings: ForgerySettings) -> None:
-    """Fill the encoder of ``network`` with what ``settings.weights`` names.
-
-    Raises:
-        StorageError: when a file is missing or a download fails; says how to give a file.
-        SettingsError: when there is no such package.
-        BadInputError: when the file holds no weights.
-        MismatchError: when the weights do not fit the encoder.
-    """
-    encoder = network.fpn.encoder
-    if settings.weights == "random":
-        return
-    if settings.weights == "imagenet":
-        # timm's own models know one set of weights by name, which is asked for with True.
-        which = True if settings.encoder.startswith("tu-") else "imagenet"
-        pretrained = download(
-            f"ImageNet weights of {settings.encoder}",
-            lambda: smp.encoders.get_encoder(settings.encoder, weights=which),
-        )
-        state = pretrained.state_dict()
-    else:
-        state = read_weights(settings.weights)
-    encoder.load_state_dict(fit_weights(state, encoder.state_dict(), settings.weights))
+def _imagenet(encoder: str) -> dict[str, Tensor]:
+    # timm's own models know one set of weights by name, which is asked for with True.
+    which = True if encoder.startswith("tu-") else "imagenet"
+    pretrained = download(f"ImageNet weights of {encoder}", lambda: smp.encoders.get_encoder(encoder, weights=which))
+    state: dict[str, Tensor] = pretrained.state_dict()
+    return state

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from core.errors import MismatchError
+from media.spec import InputSpec
 from models.backbone import PooledBackbone, recognise
-from models.family import Family
+from models.family import FAMILIES
 from models.genconvit.settings import GenConViTSettings
 from models.loading import Found, load_found
 
@@ -22,12 +23,28 @@ KNOWN_BACKBONES = (
 LAYER = re.compile(r"autoencoder\.encoder\.\d+\.weight$")
 
 
-def load(family: Family, path: Path, backbones: tuple[str, str] | None, device: str | torch.device) -> Found:
-    """Do what ``models.genconvit.load_genconvit_from_checkpoint`` says."""
-    return load_found(path, family, partial(_deduce, path=path, backbones=backbones), device)
+def load_genconvit_from_checkpoint(
+    path: Path, backbones: tuple[str, str] | None = None, device: str | torch.device = "cpu"
+) -> Found:
+    """Load a network in evaluation mode, and describe what was found.
+
+    Args:
+        path: a checkpoint of ours, or a bare state dictionary (``.pth``, ``.pt``, ``.safetensors``), also under
+            ``state_dict`` or ``model_state_dict`` and with the prefixes of data parallelism or torch.compile.
+        backbones: timm's names, for a state dictionary of others than the common ones; a checkpoint names its own.
+        device: where to.
+
+    Raises:
+        StorageError: when there is no file at ``path``.
+        BadInputError: when it is damaged, unsafe, or holds no weights.
+        MismatchError: when it is no GenConViT, or its backbones are not recognised; everything must match.
+    """
+    return load_found(path, FAMILIES.get("genconvit"), partial(_deduce, path=path, backbones=backbones), device)
 
 
-def _deduce(state: dict[str, Tensor], path: Path, backbones: tuple[str, str] | None) -> tuple[GenConViTSettings, int]:
+def _deduce(
+    state: dict[str, Tensor], path: Path, backbones: tuple[str, str] | None
+) -> tuple[GenConViTSettings, InputSpec]:
     try:
         widths = [state[key].shape[0] for key in sorted(filter(LAYER.match, state), key=_place) if state[key].ndim == 4]
         latent_width = state["vae.mu.weight"].shape[0]
@@ -41,9 +58,9 @@ def _deduce(state: dict[str, Tensor], path: Path, backbones: tuple[str, str] | N
         weights=("random", "random"),
         autoencoder_widths=tuple(widths),
         latent_width=latent_width,
-        views="input+reconstruction" if joined >= 8 * hidden else "reconstruction",  # a view has 4 · hidden features
+        views="input+reconstruction" if joined >= 8 * hidden else "reconstruction",  # a picture has 4 · hidden features
     )
-    return settings, 3
+    return settings, InputSpec.model_validate({"views": {"face": {"mean": (0, 0, 0), "std": (1, 1, 1)}}})
 
 
 def _place(key: str) -> int:

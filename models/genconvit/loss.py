@@ -1,6 +1,7 @@
 """The loss of GenConViT: cross-entropy, the errors of both reconstructions, and the divergence of the latent."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch.nn import functional
 
 from models.genconvit.network import GenConViTOutput
 from models.genconvit.settings import GenConViTLossSettings
+from models.network import only
 
 
 class GenConViTLoss(nn.Module):
@@ -27,7 +29,7 @@ class GenConViTLoss(nn.Module):
 
     Shape:
         - output: ``GenConViTOutput``.
-        - batch["image"]: pixels 0..255, any type, [B, 3, S, S]; batch["label"]: 0 or 1, [B].
+        - batch["views"]: one, pixels 0..255, any type, [B, 3, S, S]; batch["label"]: 0 or 1, [B].
         - Output: float32 scalars ``loss``, ``cross_entropy_a``, ``cross_entropy_b``, ``mse_a``, ``mse_b``, ``kl``,
           ``kl_warmup``.
     """
@@ -36,12 +38,12 @@ class GenConViTLoss(nn.Module):
         super().__init__()
         self.settings = settings
 
-    def forward(self, output: GenConViTOutput, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, output: GenConViTOutput, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss and its terms."""
         weights = self.settings
         with torch.autocast(output.mu.device.type, enabled=False):
             label = batch["label"].float().unsqueeze(1)
-            pixels = batch["image"].float() / 255
+            pixels = only(batch["views"]).float() / 255
             terms = {
                 "cross_entropy_a": functional.binary_cross_entropy_with_logits(output.logits_a.float(), label),
                 "cross_entropy_b": functional.binary_cross_entropy_with_logits(output.logits_b.float(), label),

@@ -1,14 +1,17 @@
 """GenConViT: two backbones judge what an autoencoder, and a variational one, make of a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from core.errors import SettingsError
+from media.spec import InputSpec
 from models.backbone import PooledBackbone, start
-from models.genconvit.autoencoders import Autoencoder, VariationalAutoencoder
+from models.genconvit.autoencoders import COLOURS, Autoencoder, VariationalAutoencoder
 from models.genconvit.settings import GenConViTSettings
+from models.network import Network, only, require_two
 
 
 class GenConViTOutput(NamedTuple):
@@ -40,15 +43,15 @@ class HybridClassifier(nn.Module):
 
     Args:
         backbones: timm's names.
-        views: how many pictures it is shown of each sample.
+        pictures: how many it is shown of each sample.
         dropout: before each layer of the classifier.
 
     Shape:
-        - Input: ``views`` tensors [B, 3, S, S] in 0..1.
+        - Input: ``pictures`` tensors [B, 3, S, S] in 0..1.
         - Output: logits [B, 1].
     """
 
-    def __init__(self, backbones: Sequence[str], views: int, dropout: float) -> None:
+    def __init__(self, backbones: Sequence[str], pictures: int, dropout: float) -> None:
         super().__init__()
         built = [PooledBackbone(name) for name in backbones]
         width = max(backbone.width for backbone in built)
@@ -58,12 +61,16 @@ class HybridClassifier(nn.Module):
         )
         hidden = max(width // 4, 1)
         self.head = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(views * width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
+            nn.Dropout(dropout),
+            nn.Linear(pictures * width, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, 1),
         )
 
-    def forward(self, views: Sequence[Tensor]) -> Tensor:
-        """Return the logits of samples seen as ``views``."""
-        logits: Tensor = self.head(torch.cat([self.features(view) for view in views], dim=1))
+    def forward(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Return the logits of samples seen as ``pictures``."""
+        logits: Tensor = self.head(torch.cat([self.features(picture) for picture in pictures], dim=1))
         return logits
 
     def features(self, pixels: Tensor) -> Tensor:
@@ -72,11 +79,11 @@ class HybridClassifier(nn.Module):
         return torch.stack(parts).sum(dim=0)
 
 
-class GenConViT(nn.Module):
+class GenConViT(Network):
     """The generative convolutional vision transformer (Deressa et al., 2023), both paths trained as one.
 
     A: the backbones' features of the autoencoder's reconstruction; B: the same, with backbones of its own, behind the
-    variational autoencoder. With the view ``input+reconstruction`` they see the picture itself too. The prediction is
+    variational autoencoder. With ``views: input+reconstruction`` they see the picture itself too. The prediction is
     the mean of the two logits.
 
     The state counts the batches trained on, for the warm-up of the loss: so it goes on after an interruption, and a
@@ -84,33 +91,49 @@ class GenConViT(nn.Module):
 
     Args:
         settings: backbones and sizes.
+        input_spec: of one view, in colour alone.
+        classes: names of two.
 
     Shape:
         - Input: float32 [B, 3, S, S], pixels in 0..1; S what the backbones and ``Autoencoder`` allow.
         - Output: in evaluation logits [B, 1]; in training ``GenConViTOutput``.
 
     Raises:
-        SettingsError: when a backbone does not exist or cannot be used.
+        SettingsError: when a backbone does not exist or cannot be used, or input or classes are others.
     """
 
     batches: Tensor
 
-    def __init__(self, settings: GenConViTSettings) -> None:
+    def __init__(self, settings: GenConViTSettings, input_spec: InputSpec, classes: tuple[str, ...]) -> None:
         super().__init__()
+        require_two(classes, "genconvit")
+        channels = input_spec.only.channels
+        if channels != COLOURS:
+            raise SettingsError(f"genconvit reconstructs pictures of {COLOURS} channels, the input has {channels}")
+        self.settings = settings
         self.with_input = settings.views == "input+reconstruction"
         self.autoencoder = Autoencoder(settings.autoencoder_widths)
         self.vae = VariationalAutoencoder(settings.autoencoder_widths, settings.latent_width)
-        views = 2 if self.with_input else 1
-        self.classifier_a = HybridClassifier(settings.backbones, views, settings.dropout)
-        self.classifier_b = HybridClassifier(settings.backbones, views, settings.dropout)
+        pictures = 2 if self.with_input else 1
+        self.classifier_a = HybridClassifier(settings.backbones, pictures, settings.dropout)
+        self.classifier_b = HybridClassifier(settings.backbones, pictures, settings.dropout)
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, pixels: Tensor) -> Tensor | GenConViTOutput:
-        """Judge ``pixels``."""
+    def load_starting_weights(self) -> None:
+        """Fill the backbones of both paths with what ``settings.weights`` names."""
+        for classifier in (self.classifier_a, self.classifier_b):
+            for backbone, weights in zip(classifier.backbones, self.settings.weights, strict=True):
+                assert isinstance(backbone, PooledBackbone)  # noqa: S101  the list's type is Module
+                start(backbone, weights)
+
+    def forward(self, views: Mapping[str, Tensor], lengths: None = None) -> Tensor | GenConViTOutput:
+        """Return the logits of the one view's pixels; in training what the loss needs besides."""
+        del lengths
+        pixels = only(views)
         reconstruction_a = self.autoencoder(pixels)
         reconstruction_b, mu, log_variance = self.vae(pixels)
-        logits_a = self.classifier_a(self._views(pixels, reconstruction_a))
-        logits_b = self.classifier_b(self._views(pixels, reconstruction_b))
+        logits_a = self.classifier_a(self._pictures(pixels, reconstruction_a))
+        logits_b = self.classifier_b(self._pictures(pixels, reconstruction_b))
         if not self.training:
             mean: Tensor = (logits_a + logits_b) / 2
             return mean
@@ -119,17 +142,5 @@ class GenConViT(nn.Module):
             logits_a, logits_b, reconstruction_a, reconstruction_b, mu, log_variance, self.batches.clone()
         )
 
-    def _views(self, pixels: Tensor, reconstruction: Tensor) -> list[Tensor]:
+    def _pictures(self, pixels: Tensor, reconstruction: Tensor) -> list[Tensor]:
         return [pixels, reconstruction] if self.with_input else [reconstruction]
-
-
-def load_backbone_weights(network: GenConViT, settings: GenConViTSettings) -> None:
-    """Fill the backbones of both paths with what ``settings.weights`` names.
-
-    Raises:
-        StorageError, SettingsError, BadInputError, MismatchError: as ``models.backbone.start``.
-    """
-    for classifier in (network.classifier_a, network.classifier_b):
-        for backbone, weights in zip(classifier.backbones, settings.weights, strict=True):
-            assert isinstance(backbone, PooledBackbone)  # noqa: S101  the list's type is Module
-            start(backbone, weights)

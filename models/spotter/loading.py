@@ -1,5 +1,6 @@
 """Loading Spotter from a file, or the best one from a folder."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -7,27 +8,45 @@ import torch
 from torch import Tensor
 
 from core.errors import MismatchError, StorageError, VeriframeError
+from media.ela import ElaSpec
+from media.spec import InputSpec
 from models.backbone import PyramidBackbone, recognise
-from models.family import Family
+from models.family import FAMILIES
 from models.loading import Found, load_found, read_state
 from models.spotter.settings import SpotterSettings
 
-# Told apart by their weights; in a folder the first that is there is taken.
+# Distinguished by their weights; of a folder the first that is there is taken.
 KNOWN_BACKBONES = ("efficientnet_b3", "efficientnet_b0", "tf_efficientnet_lite0", "mobilenetv2_100")
 
 ENCODER = "encoder."
-CHANNELS = (3, 6)  # of an input without and with error level analysis
+INPUTS = tuple(InputSpec.model_validate({"views": {"face": {"ela": ela}}}) for ela in (None, ElaSpec()))
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
-def load(family: Family, path: Path, device: str | torch.device) -> Found:
-    """Do what ``models.spotter.load_spotter`` says."""
+def load_spotter(path: Path, device: str | torch.device = "cpu") -> Found:
+    """Load a network in evaluation mode, and describe what was found; the weights tell whether it is B0 or B3.
+
+    Args:
+        path: a checkpoint of ours, or a bare state dictionary (see ``models.loading``); or a folder of such files, of
+            which one on EfficientNet-B3 is preferred, with one on EfficientNet-B0 as fallback when none of B3 can be
+            read. The description then names the files that were not taken and why.
+        device: where to.
+
+    Raises:
+        StorageError: when there is no file, or no readable one in a folder.
+        BadInputError: when a file is damaged, unsafe, or holds no weights.
+        MismatchError: when it is no Spotter, or a folder holds several of the preferred kind.
+    """
     if not path.is_dir():
-        return load_found(path, family, partial(_deduce, path=path), device)
+        return _load_file(path, device)
     chosen, left_out = _choose(path)
-    found = load_found(chosen, family, partial(_deduce, path=chosen), device)
+    found = _load_file(chosen, device)
     lines = "".join(f"\n  not taken: {line}" for line in left_out)
-    return Found(found.network, found.settings, found.spec, found.description + lines)
+    return replace(found, description=found.description + lines)
+
+
+def _load_file(path: Path, device: str | torch.device) -> Found:
+    return load_found(path, FAMILIES.get("spotter"), partial(_deduce, path=path), device)
 
 
 def _choose(folder: Path) -> tuple[Path, list[str]]:
@@ -52,18 +71,19 @@ def _choose(folder: Path) -> tuple[Path, list[str]]:
     return equal[0], others + problems
 
 
-def _backbone(state: dict[str, Tensor], path: Path) -> tuple[str, int]:
-    """Return the name of the backbone in ``state``, and how many channels it takes."""
+def _backbone(state: dict[str, Tensor], path: Path) -> tuple[str, InputSpec]:
+    """Return the name of the backbone in ``state``, and an input of as many channels as it takes."""
     own = {key.removeprefix(ENCODER): value for key, value in state.items() if key.startswith(ENCODER)}
-    for channels in CHANNELS if own else ():
-        name = recognise(own, KNOWN_BACKBONES, partial(PyramidBackbone, in_channels=channels))
+    for input_spec in INPUTS if own else ():
+        build = partial(PyramidBackbone, in_channels=input_spec.only.channels)
+        name = recognise(own, KNOWN_BACKBONES, build)
         if name is not None:
-            return name, channels
+            return name, input_spec
     raise MismatchError(f"{path} does not hold spotter on one of {', '.join(KNOWN_BACKBONES)}")
 
 
-def _deduce(state: dict[str, Tensor], path: Path) -> tuple[SpotterSettings, int]:
-    backbone, in_channels = _backbone(state, path)
+def _deduce(state: dict[str, Tensor], path: Path) -> tuple[SpotterSettings, InputSpec]:
+    backbone, input_spec = _backbone(state, path)
     try:
         channels = state["pyramid.lateral.0.weight"].shape[0]
         settings = SpotterSettings(
@@ -77,4 +97,4 @@ def _deduce(state: dict[str, Tensor], path: Path) -> tuple[SpotterSettings, int]
         )
     except KeyError as error:
         raise MismatchError(f"{path} holds no Spotter network of this layout: {error.args[0]} is missing") from error
-    return settings, in_channels
+    return settings, input_spec

@@ -1,6 +1,7 @@
 """The loss of Spotter: cross-entropy of clips, and of their frames."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from models.spotter.settings import SpotterLossSettings
 
 
 class SpotterLoss(nn.Module):
-    """clip_weight · cross-entropy of the clips + frame_weight · cross-entropy of the frames, each judged alone.
+    """clip_weight · cross-entropy of the clips + frame_weight · cross-entropy of the frames, each a clip of its own.
 
     A frame has the label of its clip. Both terms are means, in float32 also under autocast.
 
@@ -28,7 +29,7 @@ class SpotterLoss(nn.Module):
         super().__init__()
         self.settings = settings
 
-    def forward(self, output: SpotterOutput, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, output: SpotterOutput, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss and its terms."""
         label = batch["label"].float().unsqueeze(1)
         frame_label = label

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import pad_sequence
+
+from models.spotter.recurrence import run
 
 KERNEL = 3  # frames
 
@@ -26,7 +28,7 @@ class TemporalNetwork(nn.Module):
     """Layer normalisation, residual convolutions over time, a GRU in both directions, and a logit for each frame.
 
     Padding never enters a result: it is zero wherever a convolution reads it, which is what lies beyond the ends of a
-    clip anyway, and the GRU runs over packed sequences.
+    clip anyway, and the recurrence passes over it.
 
     Args:
         width: of the frames' vectors.
@@ -54,15 +56,16 @@ class TemporalNetwork(nn.Module):
         self.head = nn.Linear(2 * gru_width, 1)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (states [B, T, 2 · gru_width], logits of frames [B, T, 1]), where zero padding says nothing.
+        """Return the states [B, T, 2 · gru_width], which mean nothing on padding, and the frames' logits [B, T, 1].
+
+        Logits are zero on padding.
 
         Args:
-            vectors: float32 [B, T, width], padded at the end.
-            lengths: int64 [B] on the CPU, in 1..T; the longest is T.
+            vectors: float32 [B, T, width], padded at the end with anything, even what is no number.
+            lengths: int64 [B], in 1..T.
         """
-        mask = frame_mask(lengths.to(vectors.device), vectors.shape[1]).to(vectors.dtype)
-        packed = pack_padded_sequence(self.convolve(vectors, mask), lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
+        mask = frame_mask(lengths.to(vectors.device), vectors.shape[1])
+        states = run(self.gru, self.convolve(torch.where(mask, vectors, torch.zeros_like(vectors)), mask), mask)
         logits: Tensor = self.head(self.dropout(states))
         return states, logits * mask
 
@@ -71,7 +74,7 @@ class TemporalNetwork(nn.Module):
 
         Args:
             vectors: [B, T, width].
-            mask: [B, T, 1], 1 on frames and 0 on padding.
+            mask: bool [B, T, 1], True on frames and False on padding.
         """
         features: Tensor = self.norm(vectors) * mask
         for convolution in self.convolutions:

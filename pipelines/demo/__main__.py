@@ -20,9 +20,10 @@ from media.forging.settings import EdgeSettings, ForgeRequest, ForgeSettings, Pr
 from pipelines.demo.photographs import copy_photographs
 from pipelines.demo.served import ServedVerdict, judge_served
 from pipelines.demo.tasks import run_logged, task_folders, task_seconds, task_title
-from pipelines.demo.verdicts import UnseenVerdict, judge_unseen, unseen_pictures
-from pipelines.recipe import PipelineRecipe, load_recipe
+from pipelines.demo.verdicts import UnseenVerdict, analyze_unseen, unseen_pictures
+from pipelines.resolution import load_pipeline
 
+PIPELINE = "forgery"
 RECIPE = "forgery/demo"
 # Small pictures for small machines; pairs of photographs as donors leave enough groups for three splits. The forgeries
 # are easy ones, large with hard edges and no compression afterwards: realistic ones take longer to learn than a minute.
@@ -50,7 +51,7 @@ def _find(artifacts: Path, relative: str) -> Path:
 
 
 def _fetch_published(store: Path, folder: Path) -> VerifiedBundle:
-    name = load_recipe(RECIPE, PipelineRecipe).export.name
+    name = load_pipeline(PIPELINE, RECIPE).export.name
     if read_pointer(str(store), name) is None:
         raise MismatchError(f"{store} has no current release of {name}")
     return fetch_release(str(store), name, folder)
@@ -151,17 +152,18 @@ def _demonstrate(output: Path) -> None:
         f"  {forged.forged} forged and {forged.authentic} authentic pictures\nrunning the forgery pipeline\n"
     )
     started = time.time()
-    command = [sys.executable, "-m", "pipelines", "run", "forgery", "--recipe", RECIPE]
+    command = [sys.executable, "-m", "pipelines", "run", PIPELINE, "--recipe", RECIPE]
     run_logged([*command, "--source", str(output / "pictures"), "--workspace", str(output)], output / "run.log")
     (artifacts,) = (output / "artifacts").iterdir()
     bundle = _fetch_published(output / "store", output / "bundle")
     pictures = unseen_pictures(_find(artifacts, "dataset"))
-    verdicts = judge_unseen(pictures, bundle)
+    verdicts = analyze_unseen(pictures, bundle)
     sys.stdout.write("serving the bundle\n")
     served = judge_served(pictures, output / "bundle")
     groups = json.loads((_find(artifacts, "evaluation") / "metrics.json").read_text(encoding="utf-8"))["groups"]
-    members = load_recipe(RECIPE, PipelineRecipe).members
-    seconds = {task_title(task, members): spent for task, spent in task_seconds(artifacts, started).items()}
+    recipe = load_pipeline(PIPELINE, RECIPE).recipe
+    members, stages = list(recipe.members), list(recipe.stages)
+    seconds = {task_title(task, members, stages): spent for task, spent in task_seconds(artifacts, started).items()}
     summary = _summary(seconds, groups, verdicts, served, bundle)
     write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     _report(output / "report.html", summary, verdicts, served)

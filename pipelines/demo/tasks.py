@@ -13,7 +13,7 @@ from core.errors import VeriframeError
 STARTED = re.compile(r"Executing task \S*?'([a-z0-9-]+)'")
 RESULT = "executor_output.json"
 LOG_TAIL = 25
-GENERATIONS = {"train": "train v3", "train-2": "train v4"}  # KFP numbers the tasks of one component
+TRAINING = re.compile(r"train(?:-(\d+))?")  # KFP numbers the tasks of one component
 
 
 class DemoFailedError(VeriframeError):
@@ -62,8 +62,15 @@ def task_seconds(artifacts: Path, started: float) -> dict[str, float]:
     return seconds
 
 
-def task_title(task: str, members: Sequence[str]) -> str:
-    """Return what a person calls a task, such as ``train v4 (high_recall)`` for ``for-loop-1-iteration-1/train-2``."""
+def task_title(task: str, members: Sequence[str], stages: Sequence[str]) -> str:
+    """Return what a person calls a task, such as ``train v4 (high_recall)`` for ``for-loop-1-iteration-1/train-2``.
+
+    Args:
+        task: its path in the run.
+        members: of the recipe, in order.
+        stages: of the recipe, in order.
+    """
     loop, _, name = task.rpartition("/")
-    name = GENERATIONS.get(name, name)
+    if training := TRAINING.fullmatch(name):
+        name = f"train {stages[int(training.group(1) or 1) - 1]}"
     return f"{name} ({members[int(loop.rpartition('-')[2])]})" if loop else name

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle import VerifiedBundle, judge_picture, open_runtime
+from bundle import VerifiedBundle, open_networks
+from bundle.regions.analysis import analyze_picture
 from core.errors import BadInputError
-from data.datasets import load_sample
 from data.index import read_index
 from data.shards import ShardReader
+from data.stored import load_sample
 from judging.overlays import heat_overlay, side_by_side, truth_overlay
 
 SIDE = 480  # longest side of a picture in the report, px
@@ -66,7 +67,10 @@ def unseen_pictures(dataset: Path) -> dict[str, UnseenPicture]:
             raise BadInputError("empty-split", f"{dataset} has no {name} picture in its test split")
         row = rows[0]
         data = reader.read(row["shard"], row["offset"], row["size"])
-        pictures[name] = UnseenPicture(row["media_id"], data, *load_sample(row, reader))
+        sample = load_sample(row, reader)
+        # A data set without a mask anywhere stores none.
+        truth = np.zeros(sample.rgb.shape[:2], dtype=np.bool_) if sample.mask is None else sample.mask
+        pictures[name] = UnseenPicture(row["media_id"], data, sample.rgb, truth)
     return pictures
 
 
@@ -76,18 +80,18 @@ def intersection_over_union(truth: NDArray[np.bool_], found: NDArray[np.bool_]) 
     return np.count_nonzero(truth & found) / union if union else 1.0
 
 
-def judge_unseen(pictures: Mapping[str, UnseenPicture], bundle: VerifiedBundle) -> dict[str, UnseenVerdict]:
-    """Judge the pictures with the bundle in this process."""
-    run = open_runtime(bundle, "onnx")
+def analyze_unseen(pictures: Mapping[str, UnseenPicture], bundle: VerifiedBundle) -> dict[str, UnseenVerdict]:
+    """Analyze the pictures with the bundle in this process."""
+    networks = open_networks(bundle, "onnx")
     verdicts = {}
     for name, picture in pictures.items():
-        judged = judge_picture(picture.rgb, bundle.document, run)
-        shown = heat_overlay(picture.rgb, judged.probability, judged.point, max_side=SIDE)
+        found = analyze_picture(picture.rgb, bundle.document, networks)
+        shown = heat_overlay(picture.rgb, found.probability, found.verdict.mask, max_side=SIDE)
         verdicts[name] = UnseenVerdict(
             media_id=picture.media_id,
-            score=float(judged.verdict.score),
-            verdict="forged" if judged.verdict.forged else "authentic",
-            iou=intersection_over_union(picture.truth, judged.verdict.mask),
+            score=float(found.verdict.score),
+            verdict="forged" if found.verdict.forged else "authentic",
+            iou=intersection_over_union(picture.truth, found.verdict.mask),
             overlay=side_by_side([truth_overlay(picture.rgb, picture.truth, max_side=SIDE), shown]),
         )
     return verdicts

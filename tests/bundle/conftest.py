@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from bench.bundles import tiny_networks, write_tiny_bundle
-from bundle import BUNDLE_FILE, seal
+from bench.bundles import TINY_SPECS, tiny_networks, write_tiny_bundle
+from bundle import BUNDLE_FILE, Run, seal
 from bundle.document import SEAL
-from components.export.formats import Exported
+from components.export.networks import eager_run, take_apart
 
 
 @pytest.fixture(scope="session")
-def networks() -> dict[str, Exported]:
-    """The eager networks of the bundle's members, uint8 pixels in."""
-    return tiny_networks()
+def networks() -> dict[str, dict[str, Run]]:
+    """The eager networks of the bundle's members, in the form in which exported ones are opened."""
+    return {
+        member: {name: eager_run(part) for name, part in take_apart(network, TINY_SPECS[member]).items()}
+        for member, network in tiny_networks().items()
+    }
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,10 @@ def test_verify_fails_on_one_altered_byte_and_names_the_file(bundle: Path, capsy
     content[-1] ^= 1
     path.write_bytes(content)
     assert main(["verify", str(bundle)]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: ")
-    assert "members/ela/model.onnx" in said.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert "members/ela/model.onnx" in printed.err
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "torchscript"])
@@ -40,11 +40,11 @@ def test_judge_prints_the_verdict_and_writes_the_mask(
 ) -> None:
     mask = tmp_path / "mask.png"
     assert main(["judge", str(exported), str(picture), "--runtime", runtime, "--mask", str(mask)]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["verdict"] in {"forged", "authentic"}
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] in {"forged", "authentic"}
     forged = decode_mask_png(mask.read_bytes())
     assert forged.shape == (48, 80)
-    assert forged.mean() == pytest.approx(said["forged_fraction"], abs=1e-6)
+    assert forged.mean() == pytest.approx(answer["forged_fraction"], abs=1e-6)
 
 
 def test_a_picture_that_is_none_is_an_error_in_words(
@@ -67,17 +67,17 @@ def test_judge_finds_and_judges_the_face_in_a_picture(
 ) -> None:
     (tmp_path / "astronaut.png").write_bytes(encode_png(data.astronaut()))
     assert main(["judge", str(classifiers), str(tmp_path / "astronaut.png")]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["outcome"], len(said["faces"])) == ("judged", 1)
-    assert said["verdict"] == ("manipulated" if said["probability"] >= said["threshold"] else "authentic")
-    assert [member["name"] for member in said["members"]] == ["stills", "clips"]
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["outcome"], len(answer["faces"])) == ("judged", 1)
+    assert answer["verdict"] == ("manipulated" if answer["probability"] >= answer["threshold"] else "authentic")
+    assert [member["name"] for member in answer["members"]] == ["stills", "clips"]
 
 
 def test_judge_says_so_where_there_is_no_face(
     classifiers: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["judge", str(classifiers), str(picture)]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["outcome"], said["verdict"], said["probability"]) == ("no_face", None, None)
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["outcome"], answer["verdict"], answer["probability"]) == ("no_face", None, None)
     assert main(["judge", str(classifiers), str(picture), "--mask", str(tmp_path / "mask.png")]) == 1
-    assert "this one judges faces" in capsys.readouterr().err
+    assert "this one classifies faces" in capsys.readouterr().err

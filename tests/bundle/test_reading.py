@@ -8,7 +8,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle import BUNDLE_FILE, read_bundle
+from bench.face_bundles import write_tiny_face_bundle
+from bundle import BUNDLE_FILE, Bundle, read_bundle
+from bundle.faces.verdict import FaceDecision
 from bundle.reading import parse_bundle
 from core.errors import MismatchError, SettingsError, StorageError
 from core.files import sha256_file
@@ -16,6 +18,11 @@ from core.storage import open_store
 
 Rewrite = Callable[[Path, Callable[[dict[str, Any]], None]], None]
 FILES = ["card.md", *(f"members/{name}/{file}" for name in ("colour", "ela") for file in ("model.onnx", "model.ts"))]
+
+
+def model_of(document: dict[str, Any]) -> dict[str, Any]:
+    network: dict[str, Any] = document["members"][0]["networks"]["model"]
+    return network
 
 
 def test_a_bundle_that_was_not_touched_is_read(bundle: Path) -> None:
@@ -87,10 +94,10 @@ def test_a_folder_without_a_document_is_no_bundle(tmp_path: Path) -> None:
 )
 def test_a_path_that_could_leave_the_bundle_is_refused(bundle: Path, rewrite: Rewrite, path: str) -> None:
     def edit(document: dict[str, Any]) -> None:
-        document["members"][0]["files"]["torchscript"]["path"] = path
+        document["members"][0]["networks"]["model"]["files"]["torchscript"]["path"] = path
 
     rewrite(bundle, edit)
-    with pytest.raises(SettingsError, match=r"members\.0\.files\.torchscript\.path"):
+    with pytest.raises(SettingsError, match=r"members\.0\.networks\.model\.files\.torchscript\.path"):
         read_bundle(bundle)
 
 
@@ -122,17 +129,31 @@ def test_a_folder_in_place_of_a_file_is_an_error_of_storage(bundle: Path) -> Non
     [
         (lambda d: d.update(surprise=1), "surprise"),
         (lambda d: d.pop("card"), "card"),
-        (lambda d: d.update(format_version=2), "format_version"),
+        (lambda d: d.update(format_version=1), "format_version"),
         (lambda d: d.update(members=[]), "members"),
         (lambda d: d["members"][0].update(weight=0.5), "weights must sum to 1"),
         (lambda d: d["members"][0].update(weight=-0.75), "weight"),
         (lambda d: d["members"][0].update(temperature=0), "temperature"),
         (lambda d: d["members"][1].update(name="colour"), "same name"),
-        (lambda d: d["members"][0]["files"].pop("onnx"), "same formats"),
-        (lambda d: d["members"][0]["files"]["onnx"].update(sha256="ABC"), "sha256"),
-        (lambda d: d["members"][0]["files"]["onnx"].update(path="card.md"), "used twice"),
+        (lambda d: d["members"][0]["networks"]["model"]["files"].pop("onnx"), "same formats"),
+        (lambda d: model_of(d)["files"]["onnx"].update(sha256="ABC"), "sha256"),
+        (lambda d: model_of(d)["files"]["onnx"].update(path="card.md"), "used twice"),
         (lambda d: d["card"].update(path="bundle.json"), "used twice"),
-        (lambda d: d["operating_point"].update(threshold=1.5), "threshold"),
+        (lambda d: d["decision"].update(threshold=1.5), r"decision: .*\n.*threshold = 1\.5"),
+        (lambda d: d["members"][1]["decision"].update(surprise=1), r"members\.1\.decision: .*\n.*surprise"),
+        (lambda d: d.pop("decision"), "decision"),
+        (lambda d: d.update(decision="always"), "decision"),
+        (lambda d: d.update(task="regoins"), "Did you mean 'regions'"),
+        (lambda d: d.update(task="faces"), "min_area_fraction"),
+        (lambda d: d.pop("task"), "task"),
+        (lambda d: d.update(classes=["authentic"]), "classes"),
+        (lambda d: d["members"][0]["networks"].update(model_2=model_of(d)), "have only the network model"),
+        (lambda d: d["members"][0].update(networks={"mode": model_of(d)}), "one must be called model"),
+        (lambda d: model_of(d).update(inputs={"pixels": model_of(d)["inputs"]["tiles"]}), "not the views of input"),
+        (lambda d: model_of(d)["inputs"]["tiles"].update(shape=[3, 64, 64]), "not the views of input"),
+        (lambda d: model_of(d).update(outputs={"mask": model_of(d)["outputs"]["logits"]}), "must begin with logits"),
+        (lambda d: model_of(d)["outputs"]["logits"].update(shape=[1, 16, 16]), r"must be logits FP32 \[1, 32, 32\]"),
+        (lambda d: d["members"][0]["input"].update(views={"sound": {}}), "unknown view 'sound'"),
     ],
 )
 def test_a_document_that_contradicts_itself_is_refused(
@@ -141,6 +162,20 @@ def test_a_document_that_contradicts_itself_is_refused(
     rewrite(bundle, edit)
     with pytest.raises(SettingsError, match=message):
         read_bundle(bundle)
+
+
+def test_a_bundle_keeps_the_order_of_inputs_and_outputs(tmp_path: Path) -> None:
+    read = read_bundle(write_tiny_face_bundle(tmp_path))
+    clips = read.document.members[1]
+    assert list(clips.model.outputs) == ["logits", "vectors", "heatmap"]
+    assert list(clips.networks["clip"].inputs) == ["vectors", "lengths"]
+    assert read.document.to_document() == (tmp_path / BUNDLE_FILE).read_bytes()
+
+
+def test_a_decision_of_another_task_is_refused(exported: Path) -> None:
+    document = read_bundle(exported).document
+    with pytest.raises(ValueError, match="the decisions of the task regions are of OperatingPoint"):
+        Bundle(**dict(document) | {"decision": FaceDecision(threshold=0.5)})
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{", b"[]", b'"text"', b"[" * 100_000, b"null"])

@@ -25,7 +25,7 @@ def test_the_most_specific_name_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problem"),
     [
         (b"", "first line must name"),
         (b"a.png,train\n", "first line must name"),
@@ -39,8 +39,8 @@ def test_the_most_specific_name_counts() -> None:
         (b"name,split\n\xff\xfe,train\n", "neither CSV nor JSON"),
     ],
 )
-def test_files_that_cannot_be_understood_are_refused(text: bytes, told: str) -> None:
-    with pytest.raises(SettingsError, match=f"split file official.*{told}"):
+def test_files_that_cannot_be_understood_are_refused(text: bytes, problem: str) -> None:
+    with pytest.raises(SettingsError, match=f"split file official.*{problem}"):
         OfficialSplits(text, "official")
 
 

@@ -86,18 +86,18 @@ def test_whatever_is_written_reads_back(pieces: list[Entries], target: int) -> N
 
 @settings(max_examples=25, deadline=None)
 @given(samples, st.integers(1024, 8000))
-def test_webdataset_reads_the_samples(wanted: dict[str, tuple[bytes, bytes]], target: int) -> None:
+def test_webdataset_reads_the_samples(contents: dict[str, tuple[bytes, bytes]], target: int) -> None:
     import webdataset  # not above: it imports torch, which the processes that other tests spawn would wait for
 
     with TemporaryDirectory(dir=SCRATCH) as scratch:
         folder = Path(scratch)
-        pieces = [[(f"{key}.jpg", picture), (f"{key}.mask.png", mask)] for key, (picture, mask) in wanted.items()]
+        pieces = [[(f"{key}.jpg", picture), (f"{key}.mask.png", mask)] for key, (picture, mask) in contents.items()]
         paths, _ = write_fragments(folder, pieces)
         shards = list(dict.fromkeys(one.shard_name for one in assemble(paths, folder / "shards", target)))
         read = webdataset.WebDataset(
             [str(folder / "shards" / shard) for shard in shards], shardshuffle=False, empty_check=False
         )
-        assert [(s["__key__"], (s["jpg"], s["mask.png"])) for s in read] == list(wanted.items())
+        assert [(s["__key__"], (s["jpg"], s["mask.png"])) for s in read] == list(contents.items())
 
 
 @settings(max_examples=25, deadline=None)

@@ -15,6 +15,8 @@ from data.splits import (
     require_no_overlap,
 )
 
+CLASSES = ("authentic", "forged")
+
 
 def samples(count: int, seed: int = 0, group_size: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
@@ -26,7 +28,7 @@ def samples(count: int, seed: int = 0, group_size: int = 1) -> tuple[np.ndarray,
 
 def test_every_stratum_gets_its_fraction() -> None:
     groups, keys, labels, fractions = samples(4000, group_size=2)
-    splits = assign_by_fractions(groups, keys, labels, fractions, SplitSettings())
+    splits = assign_by_fractions(groups, keys, labels, fractions, CLASSES, SplitSettings())
     bands = np.where(labels == 0, -1, np.digitize(fractions, (0.01, 0.05)))
     for band in (-1, 0, 1, 2):
         shares = np.bincount(splits[bands == band], minlength=3) / (bands == band).sum()
@@ -35,18 +37,18 @@ def test_every_stratum_gets_its_fraction() -> None:
 
 def test_the_seed_decides_and_nothing_else() -> None:
     groups, keys, labels, fractions = samples(300)
-    splits = [assign_by_fractions(groups, keys, labels, fractions, SplitSettings(seed=s)) for s in (1, 1, 2)]
+    splits = [assign_by_fractions(groups, keys, labels, fractions, CLASSES, SplitSettings(seed=s)) for s in (1, 1, 2)]
     assert np.array_equal(splits[0], splits[1])
     assert not np.array_equal(splits[0], splits[2])
 
 
 def test_groups_fall_by_their_own_keys() -> None:
     groups, keys, labels, fractions = samples(300)
-    splits = assign_by_fractions(groups, keys, labels, fractions, SplitSettings(seed=3))
+    splits = assign_by_fractions(groups, keys, labels, fractions, CLASSES, SplitSettings(seed=3))
     order = np.random.default_rng(0).permutation(300)
     place = np.argsort(order)  # where each sample went
     shuffled = assign_by_fractions(
-        place[groups[order]], keys[order], labels[order], fractions[order], SplitSettings(seed=3)
+        place[groups[order]], keys[order], labels[order], fractions[order], CLASSES, SplitSettings(seed=3)
     )
     assert np.array_equal(shuffled, splits[order])
 
@@ -58,13 +60,13 @@ def test_no_group_is_parted_and_no_class_is_missing(count: int, group_size: int,
     per_group = [set(labels[groups == root]) for root in np.unique(groups)]
     # Three groups of both classes, or three of each: then a split with all classes everywhere exists.
     assume(sum(held == {0, 1} for held in per_group) >= 3 or min(per_group.count({0}), per_group.count({1})) >= 3)
-    splits = assign_by_fractions(groups, keys, labels, fractions, SplitSettings(seed=seed))
+    splits = assign_by_fractions(groups, keys, labels, fractions, CLASSES, SplitSettings(seed=seed))
     for root in np.unique(groups):
         assert len(set(splits[groups == root])) == 1
     for split in range(3):
         assert set(labels[splits == split]) == {0, 1}
     require_no_overlap(groups, splits, lambda numbers: {})
-    require_classes(splits, labels)
+    require_classes(splits, labels, CLASSES)
 
 
 def test_a_class_that_cannot_reach_a_split_is_an_error_that_names_both() -> None:
@@ -72,16 +74,31 @@ def test_a_class_that_cannot_reach_a_split_is_an_error_that_names_both() -> None
     labels = np.zeros(50, np.int8)
     labels[:2] = 1
     with pytest.raises(SplitError, match="no forged sample: the data set has 2 in 2 group"):
-        assign_by_fractions(groups, keys, labels, fractions, SplitSettings())
+        assign_by_fractions(groups, keys, labels, fractions, CLASSES, SplitSettings())
     with pytest.raises(SplitError, match="split 'train' has no forged sample"):
-        assign_by_fractions(groups, keys, np.zeros(50, np.int8), fractions, SplitSettings())
+        assign_by_fractions(groups, keys, np.zeros(50, np.int8), fractions, CLASSES, SplitSettings())
     with pytest.raises(SplitError, match="largest group of all holds 50 of 50"):
-        assign_by_fractions(np.zeros(50, np.int64), keys, labels, fractions, SplitSettings())
+        assign_by_fractions(np.zeros(50, np.int64), keys, labels, fractions, CLASSES, SplitSettings())
+
+
+def test_every_class_reaches_every_split_whatever_their_number() -> None:
+    classes = ("normal", "fight", "robbery", "fire")
+    groups, keys, _, _ = samples(60)
+    labels = np.array([0] * 45 + [1] * 6 + [2] * 6 + [3] * 3, np.int8)
+    fractions = (labels > 0).astype(np.float64)
+    splits = assign_by_fractions(groups, keys, labels, fractions, classes, SplitSettings())
+    for split in range(3):
+        assert set(labels[splits == split]) == {0, 1, 2, 3}
+    require_classes(splits, labels, classes)
+    with pytest.raises(SplitError, match="has no fire sample: the data set has 2 in 2 group"):
+        assign_by_fractions(groups[:-1], keys[:-1], labels[:-1], fractions[:-1], classes, SplitSettings())
 
 
 def test_a_split_without_a_fraction_stays_empty() -> None:
     groups, keys, labels, fractions = samples(100)
-    splits = assign_by_fractions(groups, keys, labels, fractions, SplitSettings(fractions={"train": 0.7, "val": 0.3}))
+    splits = assign_by_fractions(
+        groups, keys, labels, fractions, CLASSES, SplitSettings(fractions={"train": 0.7, "val": 0.3})
+    )
     assert set(splits.tolist()) == {SPLITS.index("train"), SPLITS.index("val")}
 
 
@@ -95,7 +112,7 @@ def test_official_splits_stay_and_nothing_of_their_groups_goes_elsewhere(
     for root in np.unique(groups)[::5]:
         members = np.flatnonzero(groups == root)
         official[members[: draw.integers(1, len(members) + 1)]] = draw.choice(sorted(named))
-    splits = assign_beside_official(groups, keys, labels, fractions, official, SplitSettings())
+    splits = assign_beside_official(groups, keys, labels, fractions, official, CLASSES, SplitSettings())
     assert np.array_equal(splits[official >= 0], official[official >= 0])
     present = set(np.unique(official[official >= 0]).tolist())
     touched = np.isin(groups, groups[official >= 0])
@@ -113,9 +130,9 @@ def test_a_group_in_two_splits_is_an_error_that_names_two_samples() -> None:
 
 
 def test_only_splits_that_have_samples_need_both_classes() -> None:
-    require_classes(np.array([0, 0, 2, 2, -1], np.int8), np.array([0, 1, 0, 1, 1], np.int8))
+    require_classes(np.array([0, 0, 2, 2, -1], np.int8), np.array([0, 1, 0, 1, 1], np.int8), CLASSES)
     with pytest.raises(SplitError, match="split 'test' has no authentic sample"):
-        require_classes(np.array([0, 0, 2, 2], np.int8), np.array([0, 1, 1, 1], np.int8))
+        require_classes(np.array([0, 0, 2, 2], np.int8), np.array([0, 1, 1, 1], np.int8), CLASSES)
 
 
 @pytest.mark.parametrize(

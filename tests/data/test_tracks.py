@@ -7,21 +7,26 @@ from hypothesis import strategies as st
 
 from data.index import SampleIndex
 from data.tracks import draw_window, find_tracks
-from media.spec import PreprocessingSpec
+from media.extraction import SampleSpec
 
-ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 2), st.integers(0, 30)), unique=True, max_size=40)
+ROWS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(-1, 2), st.integers(0, 3), st.integers(0, 30)),
+    unique=True,
+    max_size=40,
+)
 
 
-def _index(rows: list[tuple[str, int, int]]) -> SampleIndex:
-    media, tracks, frames = zip(*rows, strict=True) if rows else ((), (), ())
+def _index(rows: list[tuple[str, int, int, int]]) -> SampleIndex:
+    media, tracks, runs, frames = zip(*rows, strict=True) if rows else ((), (), (), ())
     table = pa.table(
         {
             "media_id": pa.array(media, pa.string()),
             "track": pa.array(tracks, pa.int32()),
+            "run": pa.array(runs, pa.int32()),
             "frame": pa.array(frames, pa.int32()),
         }
     )
-    return SampleIndex(table, PreprocessingSpec(), "shards", "0" * 64)
+    return SampleIndex(table, SampleSpec(), "shards", "0" * 64)
 
 
 @settings(deadline=None)

@@ -34,7 +34,7 @@ def test_a_digest_is_no_tag_to_build_under(monkeypatch: pytest.MonkeyPatch, caps
 def test_images_are_built_from_the_commit_and_not_from_what_lies_around(tmp_path: Path) -> None:
     subprocess.run(["git", "clone", "-q", REPOSITORY, tmp_path / "clone"], check=True)
     clone = tmp_path / "clone"
-    changed = clone / "media/errors.py"
+    changed = clone / "core/errors.py"
     committed = changed.read_text()
     changed.write_text(f"{committed}\n# not committed\n")
     (clone / "media/new.py").write_text("")
@@ -42,7 +42,7 @@ def test_images_are_built_from_the_commit_and_not_from_what_lies_around(tmp_path
 from images.build import committed_source
 with committed_source() as source:
     print(source.revision, source.tag)
-    print((source.folder / "media/errors.py").read_text().count("# not committed"))
+    print((source.folder / "core/errors.py").read_text().count("# not committed"))
     print((source.folder / "media/new.py").exists(), (source.folder / "tests").exists())
 """
     said = subprocess.run(

@@ -15,11 +15,13 @@ pytestmark = pytest.mark.docker
 
 PROBE = Path(__file__).with_name("probe.py")
 REPOSITORY = PROBE.parents[2]
+STEPS = {"bundle", "components", "core", "data", "judging", "media", "tasks"}
+SERVED = {"bundle", "core", "media", "serving"}
 SOURCES = {
-    EXTRACTOR: {"components", "media"},
-    TRAINER: {"components", "media", "models"},
-    SERVING: {"media", "serving"},
-    SERVING_CPU: {"media", "serving"},
+    EXTRACTOR: STEPS,
+    TRAINER: STEPS | {"models"},
+    SERVING: SERVED,
+    SERVING_CPU: SERVED,
 }
 MODULES = {
     EXTRACTOR: {"av", "kfp"},

@@ -1,33 +1,21 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core.errors import BadInputError
 from judging.calibration import (
-    PixelSample,
-    PixelSampler,
+    CalibrationSample,
     calibrated,
-    draw_pixels,
     fit_temperature,
     fit_weights,
     mixture_nll,
     mixture_weights,
     temperature_nll,
 )
-from judging.guard import SplitLeakError
 
 
-def row(number: int, split: str = "val") -> dict[str, str]:
-    return {"sample_id": f"s{number}", "group_id": f"g{number}", "split": split}
-
-
-def drawn(logits: dict[str, NDArray[np.float64]], forged: NDArray[np.bool_]) -> PixelSample:
+def drawn(logits: dict[str, NDArray[np.float64]], forged: NDArray[np.bool_]) -> CalibrationSample:
     size = len(forged)
-    return PixelSample(logits, forged, np.full(size, 1 / size), (np.arange(size) % 2).astype(np.int8))
+    return CalibrationSample(logits, forged, np.full(size, 1 / size), (np.arange(size) % 2).astype(np.int8))
 
 
 def truth(size: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -35,34 +23,6 @@ def truth(size: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]
     generator = np.random.default_rng(seed)
     logit = generator.normal(-1, 2, size)
     return logit, generator.random(size) < 1 / (1 + np.exp(-logit))
-
-
-@given(
-    height=st.integers(1, 20),
-    width=st.integers(1, 20),
-    share=st.floats(0, 1),
-    count=st.integers(2, 300),
-    seed=st.integers(0, 99),
-)
-def test_drawn_pixels_are_distinct_and_weigh_each_class_by_its_area(
-    height: int, width: int, share: float, count: int, seed: int
-) -> None:
-    generator = np.random.default_rng(seed)
-    mask = generator.random((height, width)) < share
-    where, weight = draw_pixels(mask, count, generator)
-    assert len(where) == min(count, mask.size) == len(set(where))
-    forged = mask.ravel()[where]
-    assert weight[forged].sum() == pytest.approx(mask.mean(), abs=1e-9)
-    assert weight.sum() == pytest.approx(1)
-
-
-def test_a_small_forged_region_gets_half_of_the_sample_or_all_of_itself() -> None:
-    mask = np.zeros((100, 100), bool)
-    mask[:5, :5] = True
-    where, _ = draw_pixels(mask, 40, np.random.default_rng(0))
-    assert mask.ravel()[where].sum() == 20
-    where, _ = draw_pixels(mask, 400, np.random.default_rng(0))
-    assert mask.ravel()[where].sum() == 25
 
 
 @pytest.mark.parametrize("stretch", [0.5, 1.0, 3.0])
@@ -75,7 +35,7 @@ def test_the_fitted_temperature_is_the_lowest_point_of_the_likelihood() -> None:
     logit, forged = truth(2_000, 2)
     sample = drawn({"a": 2 * logit}, forged)
     best = fit_temperature(sample, "a")
-    losses = [temperature_nll(2 * logit, forged, sample.weight, t) for t in (best * 0.9, best, best * 1.1)]
+    losses = [temperature_nll(2 * logit, forged, sample.weights, t) for t in (best * 0.9, best, best * 1.1)]
     assert losses[1] == min(losses)
 
 
@@ -123,13 +83,13 @@ def test_weights_that_only_fit_the_half_they_were_fitted_on_are_not_taken() -> N
     clear = np.where(forged, 3.0, -3.0)
     # Each member is right on one half of the groups and wrong on the other.
     logits = {"a": np.where(fold == 0, clear, -clear), "b": np.where(fold == 1, clear, -clear)}
-    sample = PixelSample(logits, forged, np.full(4_000, 1.0), fold)
+    sample = CalibrationSample(logits, forged, np.full(4_000, 1.0), fold)
     assert not fit_weights(sample, {"a": 1.0, "b": 1.0}).fitted
 
 
 def test_one_group_cannot_tell_whether_weights_help() -> None:
     logit, forged = truth(500, 8)
-    sample = PixelSample({"a": logit, "b": -logit}, forged, np.ones(500), np.zeros(500, np.int8))
+    sample = CalibrationSample({"a": logit, "b": -logit}, forged, np.ones(500), np.zeros(500, np.int8))
     assert fit_weights(sample, {"a": 1.0, "b": 1.0}).weights == {"a": 0.5, "b": 0.5}
 
 
@@ -138,59 +98,20 @@ def test_the_weight_of_a_lone_member_is_one() -> None:
     assert fit_weights(drawn({"a": logit}, forged), {"a": 1.0}).weights == {"a": 1.0}
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_pixels_of_another_split_are_refused(split: str) -> None:
-    sampler = PixelSampler(10, seed=0)
-    with pytest.raises(SplitLeakError, match=f"1 of {split}"):
-        sampler.add(row(0, split), np.zeros((4, 4), bool), {"a": np.zeros((4, 4), np.float32)})
+def test_a_member_learns_nothing_from_what_it_abstained_of() -> None:
+    logit, targets = truth(4_000, 10)
+    absent = np.arange(4_000) % 3 == 0
+    part = CalibrationSample(
+        {"a": 2 * logit[~absent]}, targets[~absent], np.ones((~absent).sum()), np.zeros((~absent).sum(), np.int8)
+    )
+    whole = drawn({"a": np.where(absent, np.nan, 2 * logit)}, targets)
+    assert fit_temperature(whole, "a") == pytest.approx(fit_temperature(part, "a"), rel=1e-4)
+    assert fit_temperature(drawn({"a": np.full(4_000, np.nan)}, targets), "a") == 1
 
 
-@pytest.mark.parametrize(("value", "lacking"), [(False, "no forged pixels"), (True, "no authentic pixels")])
-def test_a_sample_of_one_class_is_refused(value: bool, lacking: str) -> None:
-    sampler = PixelSampler(10, seed=0)
-    sampler.add(row(0), np.full((4, 4), value), {"a": np.zeros((4, 4), np.float32)})
-    with pytest.raises(BadInputError, match=lacking):
-        sampler.build()
-
-
-def test_an_empty_val_split_is_refused() -> None:
-    with pytest.raises(BadInputError, match="no forged pixels"):
-        PixelSampler(10, seed=0).build()
-
-
-def test_what_is_drawn_depends_on_seed_and_picture_but_not_on_the_order() -> None:
-    generator = np.random.default_rng(0)
-    pictures = [(row(n), generator.random((30, 30)) < 0.3, generator.random((30, 30), np.float32)) for n in range(4)]
-
-    def draw(order: list[int], seed: int) -> list[list[float]]:
-        sampler = PixelSampler(20, seed)
-        for number in order:
-            name, mask, logit = pictures[number]
-            sampler.add(name, mask, {"a": logit})
-        sample = sampler.build()
-        parts = np.split(sample.logit["a"], len(order))
-        return [parts[order.index(number)].tolist() for number in range(len(order))]
-
-    assert draw([0, 1, 2, 3], 5) == draw([3, 1, 0, 2], 5)
-    assert draw([0, 1, 2, 3], 5) != draw([0, 1, 2, 3], 6)
-    assert all(a != b for a, b in pairwise(draw([0, 1, 2, 3], 5)))
-
-
-def test_members_are_sampled_at_the_same_pixels_and_no_more_than_asked_for() -> None:
-    mask = np.random.default_rng(1).random((200, 300)) < 0.2
-    place = np.arange(mask.size, dtype=np.float32).reshape(mask.shape)
-    sampler = PixelSampler(64, seed=0)
-    sampler.add(row(0), mask, {"a": place, "b": -place})
-    sample = sampler.build()
-    assert len(sample.forged) == 64
-    assert (sample.logit["a"] == -sample.logit["b"]).all()
-    assert (mask.ravel()[sample.logit["a"].astype(int)] == sample.forged).all()
-
-
-def test_pictures_of_one_group_are_never_in_both_halves() -> None:
-    sampler = PixelSampler(8, seed=0)
-    mask = np.eye(6, dtype=bool)
-    for number in range(12):
-        sampler.add(row(number) | {"group_id": f"g{number // 4}"}, mask, {"a": mask.astype(np.float32)})
-    folds = np.split(sampler.build().fold, 3)
-    assert all(len(set(fold.tolist())) == 1 for fold in folds)
+def test_weights_are_fitted_to_what_all_members_judged() -> None:
+    logit, targets = truth(8_000, 4)
+    absent = np.arange(8_000) % 5 == 0
+    logits = {"knows": np.where(absent, np.nan, logit), "guesses": np.random.default_rng(5).normal(0, 2, 8_000)}
+    fitted = fit_weights(drawn(logits, targets), {"knows": 1.0, "guesses": 1.0})
+    assert fitted.fitted and fitted.weights["knows"] > 0.95

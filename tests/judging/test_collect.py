@@ -1,30 +1,11 @@
 import json
 
-import numpy as np
 import pytest
 
 from core.errors import BadInputError, SettingsError
-from judging.collect import Rejections, TopPictures, collect_statistics
-from judging.predict import Judged
+from judging.collect import Rejections, TopPictures
 from judging.report import Figure
-from judging.settings import JudgingSettings
-
-
-def _judged(number: int) -> Judged:
-    row = {
-        "sample_id": f"s{number}", "media_id": f"m{number}", "group_id": "g", "method": "m", "compression": "png",
-        "label": 1, "label_name": "forged", "split": "val",
-    }  # fmt: skip
-    maps = {name: np.full((2, 2), value, np.float32) for name, value in (("a", 0.2), ("b", 0.8))}
-    return Judged(row, np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), maps)
-
-
-def test_statistics_are_collected_by_name_in_one_pass_and_every_picture_is_shown():
-    seen = []
-    found = collect_statistics((_judged(i) for i in range(3)), ["a", "b"], [0.0], seen.append)
-    assert list(found["a"].at(0.5, 0.0).tp) == [0, 0, 0]
-    assert list(found["b"].at(0.5, 0.0).tp) == [4, 4, 4]
-    assert [one.row["sample_id"] for one in seen] == ["s0", "s1", "s2"]
+from judging.settings import InferenceSettings
 
 
 def test_a_picture_rejected_in_several_passes_has_one_line(tmp_path):
@@ -64,5 +45,5 @@ def test_a_gallery_of_none_draws_nothing():
 def test_a_gpu_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SettingsError, match=r"judging\.device"):
-        JudgingSettings(device="cuda").torch_device()
-    assert JudgingSettings().torch_device().type == "cpu"
+        InferenceSettings(device="cuda").torch_device()
+    assert InferenceSettings().torch_device().type == "cpu"

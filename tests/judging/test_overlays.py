@@ -2,7 +2,6 @@ import cv2
 import numpy as np
 import pytest
 
-from bundle.regions.verdict import OperatingPoint
 from judging.overlays import (
     FOUND,
     TRUTH,
@@ -13,7 +12,6 @@ from judging.overlays import (
     truth_overlay,
 )
 
-POINT = OperatingPoint(threshold=0.5, min_area_fraction=0.05)
 GREY = np.full((120, 200, 3), 128, np.uint8)
 
 
@@ -28,14 +26,14 @@ def _has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
 
 
 def test_what_is_marked_and_the_truth_are_outlined():
-    drawn = heat_overlay(GREY, _square(40).astype(np.float32), POINT, np.roll(_square(40), 60, axis=1))
+    drawn = heat_overlay(GREY, _square(40).astype(np.float32), _square(40), np.roll(_square(40), 60, axis=1))
     assert _has(drawn, FOUND)
     assert _has(drawn, TRUTH)
     assert not _has(truth_overlay(GREY, _square(40)), FOUND)
 
 
-def test_a_picture_called_authentic_has_no_outline_but_its_heat():
-    drawn = heat_overlay(GREY, _square(10).astype(np.float32), POINT)
+def test_a_picture_of_which_nothing_is_marked_has_no_outline_but_its_heat():
+    drawn = heat_overlay(GREY, _square(10).astype(np.float32), _square(0))
     assert not _has(drawn, FOUND)
     assert (drawn[45, 65] != 128).any()
     np.testing.assert_array_equal(drawn[0, 0], GREY[0, 0])
@@ -43,7 +41,9 @@ def test_a_picture_called_authentic_has_no_outline_but_its_heat():
 
 @pytest.mark.parametrize("shape", [(3000, 40), (17, 2000), (500, 500), (10, 12)])
 def test_the_size_is_bounded_and_small_pictures_are_not_enlarged(shape):
-    drawn = heat_overlay(np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32), POINT, max_side=160)
+    drawn = heat_overlay(
+        np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32), np.zeros(shape, bool), max_side=160
+    )
     assert max(drawn.shape) <= 160
     if max(shape) <= 160:
         assert drawn.shape[:2] == shape
@@ -57,7 +57,7 @@ def test_a_region_of_one_pixel_does_not_vanish_in_a_thumbnail():
 
 def test_the_picture_itself_is_not_drawn_on():
     rgb = GREY.copy()
-    heat_overlay(rgb, np.ones((120, 200), np.float32), POINT, _square(20))
+    heat_overlay(rgb, np.ones((120, 200), np.float32), _square(30), _square(20))
     truth_overlay(rgb, _square(20))
     np.testing.assert_array_equal(rgb, GREY)
 

@@ -3,9 +3,8 @@ import pytest
 from skimage import data
 
 from core.errors import BadInputError
-from media.ela import error_level, recompress
-from media.inputs import network_planes
-from media.spec import ElaSpec, InputSpec
+from media.ela import ElaSpec, error_level, recompress
+from media.view import planes
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +45,9 @@ def test_a_picture_larger_than_a_jpeg_is_refused():
     assert caught.value.reason == "too-large"
 
 
-def test_without_error_levels_the_network_sees_the_picture_itself(astronaut):
-    assert network_planes(astronaut, InputSpec()) is astronaut
-
-
 def test_with_error_levels_the_planes_are_stacked_behind_the_colours(astronaut):
-    spec = InputSpec(ela=ElaSpec(quality=75))
-    planes = network_planes(astronaut, spec)
-    assert planes.shape == (*astronaut.shape[:2], spec.channels)
-    assert planes.dtype == np.uint8
-    np.testing.assert_array_equal(planes[..., :3], astronaut)
-    np.testing.assert_array_equal(planes[..., 3:], error_level(astronaut, ElaSpec(quality=75)))
+    stacked = planes(astronaut, ElaSpec(quality=75))
+    assert stacked.shape == (*astronaut.shape[:2], 6)
+    assert stacked.dtype == np.uint8
+    np.testing.assert_array_equal(stacked[..., :3], astronaut)
+    np.testing.assert_array_equal(stacked[..., 3:], error_level(astronaut, ElaSpec(quality=75)))

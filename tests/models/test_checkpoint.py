@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from core.errors import BadInputError, MismatchError, StorageError
+from core.errors import BadInputError, MismatchError, SettingsError, StorageError
+from media.extraction import ExtractionSpec
 from media.spec import InputSpec, PreprocessingSpec
 from models.checkpoint import (
     CHECKPOINT_KEYS,
@@ -24,19 +25,23 @@ from models.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from models.family import FAMILIES
 from models.forgery.settings import ForgerySettings
-from models.registry import get_family
 
-FAMILY = get_family("forgery")
+FAMILY = FAMILIES.get("forgery")
 SETTINGS = ForgerySettings(
     encoder="tu-tf_efficientnet_lite0", weights="random", pyramid_channels=32, segmentation_channels=32
 )
-INPUT = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+CLASSES = ("authentic", "forged")
+SPEC = PreprocessingSpec(
+    extraction=ExtractionSpec(), input=InputSpec.model_validate({"views": {"tiles": {"size": 64, "overlap": 0}}})
+)
+INPUT = {"tiles": torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))}
 
 
 def build(seed: int = 0, **settings: object) -> nn.Module:
     torch.manual_seed(seed)
-    return FAMILY.build(SETTINGS.model_copy(update=settings), 3).eval()
+    return FAMILY.build(SETTINGS.model_copy(update=settings), SPEC.input, CLASSES, pretrained=False).eval()
 
 
 def output(network: nn.Module) -> torch.Tensor:
@@ -46,16 +51,15 @@ def output(network: nn.Module) -> torch.Tensor:
 
 
 def described(network: nn.Module, settings: ForgerySettings = SETTINGS, **changes: Any) -> Checkpoint:
-    spec = PreprocessingSpec(input=InputSpec(size=64, overlap=0))
     values: dict[str, Any] = {
         "epoch": 3,
         "model_state_dict": network.state_dict(),
         "loss": 0.25,
         "model_type": "forgery",
         "model_settings": settings.to_json(),
-        "class_names": ["authentic", "forged"],
-        "spec": spec.to_json(),
-        "spec_sha256": spec.sha256,
+        "class_names": list(CLASSES),
+        "spec": SPEC.to_json(),
+        "spec_sha256": SPEC.digest,
         "metrics": {"f1": 0.5},
         "member": "high_recall",
         "generation": "v4",
@@ -242,7 +246,8 @@ def test_a_saved_network_is_built_again_from_its_file_alone(tmp_path: Path, netw
     assert not loaded.network.training
     assert torch.equal(output(loaded.network), output(network))
     assert (loaded.member, loaded.generation, loaded.metrics) == ("high_recall", "v4", {"f1": 0.5})
-    assert loaded.spec.input.size == 64
+    assert loaded.spec == SPEC
+    assert loaded.classes == CLASSES
     assert loaded.family is FAMILY
     assert loaded.model_settings == settings
 
@@ -252,7 +257,9 @@ def test_a_saved_network_is_built_again_from_its_file_alone(tmp_path: Path, netw
     [
         ({"model_type": None}, "does not say which network it holds"),
         ({"spec_sha256": "0" * 64}, "says its specification has sha256 000000"),
-        ({"class_names": ["forged", "authentic"]}, r"was trained for the classes \['forged', 'authentic'\]"),
+        ({"class_names": None}, r"does not say which network it holds \(1 of"),
+        ({"class_names": ["a", "b", "c"]}, "forgery tells two classes apart, not 3: a, b, c"),
+        ({"model_type": "spotter", "model_settings": "{}"}, r"input\.views = tiles: family spotter reads face"),
         (
             {"model_settings": SETTINGS.model_copy(update={"gate": "none"}).to_json()},
             "does not fit the forgery network",
@@ -263,7 +270,7 @@ def test_a_checkpoint_that_contradicts_itself_is_refused(
     tmp_path: Path, network: nn.Module, changes: dict[str, Any], message: str
 ) -> None:
     save_checkpoint(tmp_path / "a.pth", described(network, **changes))
-    with pytest.raises(MismatchError, match=message):
+    with pytest.raises((MismatchError, SettingsError), match=message):
         load_network(tmp_path / "a.pth")
 
 

@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from core.errors import BadInputError, MismatchError, StorageError
-from media.spec import ExtractionSpec, FaceSpec, InputSpec, PreprocessingSpec
+from media.extraction import ExtractionSpec, FaceSpec
+from media.spec import InputSpec, PreprocessingSpec
 from models.checkpoint import Checkpoint, save_checkpoint
+from models.family import FAMILIES
 from models.genconvit import load_genconvit_from_checkpoint
-from models.registry import get_family
 from models.spotter import load_spotter
 
 GENCONVIT = {
@@ -22,29 +23,28 @@ GENCONVIT = {
     "autoencoder_widths": (8, 16, 4, 8),
     "latent_width": 8,
 }
+INPUT = InputSpec.model_validate({"views": {"face": {"size": 64, "mean": (0, 0, 0), "std": (1, 1, 1)}}})
+CLASSES = ("real", "manipulated")
 SPOTTER = {"backbone": "efficientnet_b0", "weights": "random", "pyramid_channels": 16, "gru_width": 8}
 
 
 def build(family: str, **settings: Any) -> nn.Module:
     torch.manual_seed(0)
-    found = get_family(family)
-    return found.build(found.settings(**settings), 3)
+    found = FAMILIES.get(family)
+    return found.build(found.settings(**settings), INPUT, CLASSES, pretrained=False)
 
 
 def checkpoint(family: str, network: nn.Module, settings: dict[str, Any]) -> Checkpoint:
-    found = get_family(family)
-    black_and_white = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    spec = PreprocessingSpec(
-        extraction=ExtractionSpec(faces=FaceSpec()), input=InputSpec(view="whole", size=64, **black_and_white)
-    )
+    found = FAMILIES.get(family)
+    spec = PreprocessingSpec(extraction=ExtractionSpec(faces=FaceSpec()), input=INPUT)
     return Checkpoint(
         epoch=7,
         model_state_dict=network.state_dict(),
         model_type=family,
         model_settings=found.settings(**settings).to_json(),
-        class_names=list(found.class_names),
+        class_names=list(CLASSES),
         spec=spec.to_json(),
-        spec_sha256=spec.sha256,
+        spec_sha256=spec.digest,
         metrics={"auc": 0.875},
         member="mine",
         generation="v1",
@@ -77,13 +77,14 @@ def test_a_checkpoint_of_ours_is_loaded_and_described(
         "spotter": (spotter, SPOTTER, load_spotter),
     }[family]
     save_checkpoint(tmp_path / "best.pth", checkpoint(family, network, settings))
-    found = load(tmp_path / "best.pth")  # type: ignore[operator]
+    found = load(tmp_path / "best.pth")
     assert same(found.network, network)
     assert not found.network.training
     assert found.spec is not None
-    assert found.spec.input.size == 64
-    for said in ("checkpoint of mine, generation v1", "epochs: 7", "auc 0.875", next(iter(settings.values()))):
-        assert str(said if isinstance(said, str) else said[0]) in found.description
+    assert found.spec.input == INPUT
+    backbone = next(iter(settings.values()))
+    for part in ("checkpoint of mine, generation v1", "epochs: 7", "auc 0.875", backbone):
+        assert str(part if isinstance(part, str) else part[0]) in found.description
 
 
 @pytest.mark.parametrize(

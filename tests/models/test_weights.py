@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.errors import BadInputError, MismatchError, SettingsError, StorageError
-from media.spec import IMAGENET_MEAN, IMAGENET_STD
+from media.spec import InputSpec
+from media.view import IMAGENET_MEAN, IMAGENET_STD
 from models.backbone import PooledBackbone, PyramidBackbone, start
-from models.registry import get_family
+from models.family import FAMILIES
 from models.weights import PACKAGES, fit_weights, read_weights
 
 PACKAGE = "package:efficientnet-lite0"
@@ -36,8 +37,10 @@ def cat() -> Tensor:
 
 
 def encoder(name: str, weights: str, channels: int = 3) -> nn.Module:
-    family = get_family("forgery")
-    network: Any = family.build(family.settings(encoder=name, weights=weights), channels).eval()
+    family = FAMILIES.get("forgery")
+    input_spec = InputSpec.model_validate({"views": {"tiles": {"ela": {} if channels == 6 else None}}})
+    settings = family.settings(encoder=name, weights=weights)
+    network: Any = family.build(settings, input_spec, ("authentic", "forged"), pretrained=True).eval()
     return network.fpn.encoder
 
 

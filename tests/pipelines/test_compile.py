@@ -11,19 +11,32 @@ import yaml
 from core.errors import SettingsError
 from pipelines import images
 from pipelines.__main__ import main
-from pipelines.graphs import compile_pipeline
+from pipelines.finding import pipeline_folders, recipe_names
+from pipelines.graph import arguments, compile_pipeline
+from pipelines.resolution import load_pipeline
 
 GPU_STEPS = ("exec-train", "exec-sweep-hard-negatives", "exec-evaluate", "exec-export")
 Document = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Document, Document]:
-    path = compile_pipeline(
-        "forgery", tmp_path_factory.mktemp("yaml") / "forgery.yaml", registry="r.example/v", tag="abc"
-    )
+TINY_FACES = Path(__file__).with_name("tiny_faces.yaml")
+
+
+def compiled_pipeline(folder: Path, name: str, recipe: str | None = None) -> tuple[Document, Document]:
+    """The graph, and what is asked of Kubernetes by executor."""
+    path = compile_pipeline(load_pipeline(name, recipe), folder / f"{name}.yaml", registry="r.example/v", tag="abc")
     pipeline, platforms = yaml.safe_load_all(path.read_text())
     return pipeline, platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Document, Document]:
+    return compiled_pipeline(tmp_path_factory.mktemp("yaml"), "forgery")
+
+
+@pytest.fixture(scope="module")
+def deepfake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Document, Document]:
+    return compiled_pipeline(tmp_path_factory.mktemp("yaml"), "deepfake")
 
 
 def executors(pipeline: Document, prefix: str = "exec-") -> dict[str, Document]:
@@ -32,13 +45,14 @@ def executors(pipeline: Document, prefix: str = "exec-") -> dict[str, Document]:
 
 
 def tasks(pipeline: Document) -> dict[str, Document]:
-    found: dict[str, Document] = dict(pipeline["root"]["dag"]["tasks"])
+    """All tasks by name; one of the whole graph hides one of the same name in a part of it."""
+    found: dict[str, Document] = {}
     for component in pipeline["components"].values():
         found |= component.get("dag", {}).get("tasks", {})
-    return found
+    return found | pipeline["root"]["dag"]["tasks"]
 
 
-def test_the_graph_has_every_step_once_a_generation(compiled: tuple[Document, Document]) -> None:
+def test_the_graph_has_every_step_once_a_stage(compiled: tuple[Document, Document]) -> None:
     named = {name for name in tasks(compiled[0]) if not name.startswith("members")}
     assert named >= {
         "extract-frames", "train", "sweep-hard-negatives", "train-2", "evaluate", "export", "publish"
@@ -46,6 +60,60 @@ def test_the_graph_has_every_step_once_a_generation(compiled: tuple[Document, Do
     after = {name: set(task.get("dependentTasks", [])) for name, task in tasks(compiled[0]).items()}
     assert after["train-2"] == {"sweep-hard-negatives", "train"}
     assert {"evaluate", "export"} <= after["publish"]
+
+
+def labels(pipeline: Document) -> dict[str, str]:
+    """The names that a person sees, by task."""
+    return {name: task["taskInfo"]["name"] for name, task in tasks(pipeline).items()}
+
+
+def test_tasks_are_called_by_data_set_and_stage(
+    compiled: tuple[Document, Document], deepfake: tuple[Document, Document]
+) -> None:
+    assert {"extract-pictures", "train-v3", "sweep-before-v4", "train-v4"} <= set(labels(compiled[0]).values())
+    assert {"extract-dfdc", "train-faceforensics", "train-celebdf", "train-dfdc"} <= set(labels(deepfake[0]).values())
+
+
+def test_every_stage_follows_the_one_before_and_no_extraction_waits_for_another(
+    deepfake: tuple[Document, Document],
+) -> None:
+    found = tasks(deepfake[0])
+    assert "train" in found["train-2"]["dependentTasks"]
+    assert "train-2" in found["train-3"]["dependentTasks"]
+    assert not any(name.startswith("sweep") for name in found)
+    waiting = {name: task.get("dependentTasks", []) for name, task in found.items() if name.startswith("extract-frame")}
+    assert sorted(waiting.values()) == [[], [], ["extract-shares-dfdc"]]
+
+
+def test_shares_are_extracted_before_the_call_that_joins_them(deepfake: tuple[Document, Document]) -> None:
+    found = tasks(deepfake[0])
+    (joins,) = [name for name, task in found.items() if "extract-shares-dfdc" in task.get("dependentTasks", [])]
+    assert found[joins]["taskInfo"]["name"] == "extract-dfdc"
+    inside = deepfake[0]["components"]["comp-extract-shares-dfdc"]["dag"]["tasks"].values()
+    (loop,) = (task for task in inside if "parameterIterator" in task)
+    assert yaml.safe_load(loop["parameterIterator"]["items"]["raw"]) == list(range(8))
+
+
+def test_all_data_sets_and_all_stages_reach_the_evaluation(deepfake: tuple[Document, Document]) -> None:
+    found = tasks(deepfake[0])
+    inputs = found["evaluate"]["inputs"]
+    names = labels(deepfake[0])
+    decisive = inputs["artifacts"]["dataset"]["taskOutputArtifact"]["producerTask"]
+    assert names[decisive] == "extract-dfdc"
+    others = [
+        names[one["taskOutputParameter"]["producerTask"]]
+        for one in inputs["parameters"].values()
+        if "taskOutputParameter" in one
+    ]
+    assert sorted(others) == ["extract-celebdf", "extract-faceforensics"]
+    assert inputs["artifacts"]["models"] == found["export"]["inputs"]["artifacts"]["models"]
+    kept = {
+        names[name]: task["inputs"]["parameters"]["models"]["runtimeValue"]["constant"]
+        for name, task in found.items()
+        if name.startswith("train")
+    }
+    assert kept["train-dfdc"] == ""  # goes to the evaluation as an artifact
+    assert kept["train-faceforensics"].endswith("/models")
 
 
 @pytest.mark.parametrize("step", GPU_STEPS)
@@ -82,6 +150,18 @@ def test_every_task_has_time_limit_retry_credentials_from_a_secret_and_the_cache
     assert all(task["retryPolicy"]["maxRetryCount"] >= 1 for task in steps)
 
 
+def test_the_other_pipeline_is_placed_alike(deepfake: tuple[Document, Document]) -> None:
+    pipeline, platform = deepfake
+    containers = executors(pipeline)
+    assert containers.keys() == platform.keys()
+    for name, container in containers.items():
+        light = name.startswith(("exec-extract", "exec-publish"))
+        assert container["image"] == f"r.example/v/veriframe-{'extractor' if light else 'trainer'}:abc"
+        assert ("accelerator" in container["resources"]) != light
+        assert int(platform[name]["activeDeadlineSeconds"]) > 0
+        assert platform[name]["secretAsEnv"]
+
+
 def test_caching_is_off_only_where_something_outside_may_change(compiled: tuple[Document, Document]) -> None:
     cached = {
         name: task.get("cachingOptions", {}).get("enableCache", False) for name, task in tasks(compiled[0]).items()
@@ -100,26 +180,74 @@ def test_images_are_pinned_and_the_light_steps_use_the_light_image(compiled: tup
 
 
 def test_processes_of_the_training_recipe_decide_the_number_of_gpus(tmp_path: Path) -> None:
-    shipped = Path(images.__file__).parent / "recipes/forgery/published.yaml"
-    recipe = tmp_path / "two.yaml"
-    recipe.write_text(shipped.read_text().replace("batch_size: 4", "batch_size: 4\n  processes: 2"))
-    output = compile_pipeline("forgery", tmp_path / "out.yaml", str(recipe), tag="abc")
+    pipeline = load_pipeline("forgery", overrides=["train.processes=2"])
+    output = compile_pipeline(pipeline, tmp_path / "out.yaml", tag="abc")
     containers = executors(next(yaml.safe_load_all(output.read_text())), "exec-train")
     assert {container["resources"]["accelerator"]["count"] for container in containers.values()} == {"2"}
+
+
+NUMBER = 12
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """Twelve data sets, and a stage on each of them with a sweep before all but the first."""
+    recipe = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
+    recipe["datasets"] = {f"d{number}": {"source": f"d{number}"} for number in range(NUMBER)}
+    recipe["stages"] = {
+        f"s{number}": {"dataset": f"d{number}"} | ({"sweep": {}} if number else {}) for number in range(NUMBER)
+    }
+    folder = tmp_path_factory.mktemp("long")
+    path = folder / "long.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return compiled_pipeline(folder, "forgery", str(path))[0]
+
+
+def test_any_number_of_stages_and_data_sets_is_one_graph(long: Document) -> None:
+    found, names = tasks(long), labels(long)
+    assert sum(name.startswith("extract-frames") for name in found) == NUMBER
+    assert [f"train-s{number}" in names.values() for number in range(NUMBER)] == [True] * NUMBER
+    assert sum(name.startswith("sweep") for name in found) == NUMBER - 1
+    by_label = {label: found[name] for name, label in names.items()}
+    for number in range(1, NUMBER):
+        base = by_label[f"train-s{number}"]["inputs"]["artifacts"]["base"]["taskOutputArtifact"]["producerTask"]
+        assert names[base] == f"train-s{number - 1}"
+    evaluate = by_label["evaluate"]
+    assert names[evaluate["inputs"]["artifacts"]["dataset"]["taskOutputArtifact"]["producerTask"]] == "extract-d11"
+    others = evaluate["inputs"]["parameters"]["others"]["runtimeValue"]["constant"]
+    channels = [part.partition("pipelinechannel--")[2].partition("-index")[0] for part in others.split(",")]
+    assert [names[channel] for channel in channels] == [f"extract-d{number}" for number in range(NUMBER - 1)]
+
+
+def test_a_task_is_given_as_many_artifacts_as_ever(long: Document) -> None:
+    """What a task fetches does not grow with stages and data sets, but for what the evaluation reads by address."""
+    artifacts = {name: len(task.get("inputs", {}).get("artifacts", {})) for name, task in tasks(long).items()}
+    assert max(count for name, count in artifacts.items() if not name.startswith(("for-loop", "members"))) == 3
+
+
+def test_parameters_follow_from_the_recipe() -> None:
+    pipeline = load_pipeline("deepfake", str(TINY_FACES)).choose(["genconvit_lite"])
+    given = arguments(pipeline)
+    assert [member["name"] for member in given["members"]] == ["genconvit_lite"]
+    assert set(given["members"][0]) == {"name", "recipe_one", "recipe_two"}
+    assert '"evaluation_group":"two"' in given["export_recipe"]
+    assert '"evaluation_group":"two"' in given["publish_recipe"]
 
 
 def test_two_processes_compile_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         command = [sys.executable, "-m", "pipelines", "compile", "--tag", "abc", "--output", str(tmp_path / name)]
         subprocess.run(command, check=True, cwd=Path(images.__file__).parents[1], capture_output=True)
-    assert (tmp_path / "a/forgery.yaml").read_bytes() == (tmp_path / "b/forgery.yaml").read_bytes()
+    written = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    assert set(written) == {f"{name}.yaml" for name in pipeline_folders()}
+    assert written == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
 
 
 def test_no_secret_and_no_path_of_the_machine_gets_into_the_yaml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-for-any-file")
-    text = compile_pipeline("forgery", tmp_path / "out.yaml", tag="abc").read_text()
+    text = compile_pipeline(load_pipeline("forgery"), tmp_path / "out.yaml", tag="abc").read_text()
     assert "not-for-any-file" not in text
     assert str(Path(images.__file__).parents[1]) not in text
 
@@ -137,3 +265,9 @@ def test_a_digest_is_joined_as_a_digest() -> None:
 def test_an_unknown_pipeline_is_an_error_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", "forgry", "--tag", "abc"]) == 1
     assert "Did you mean 'forgery'?" in capsys.readouterr().err
+
+
+def test_the_command_line_lists_the_recipes_of_all_pipelines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in recipe_names())

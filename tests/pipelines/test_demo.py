@@ -18,8 +18,8 @@ def test_the_photographs_are_all_there_and_readable(tmp_path: Path) -> None:
 def test_a_logged_command_shows_its_tasks_and_keeps_all_it_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = "10:00:00 - INFO - Executing task \\x1b[96m'sweep-hard-negatives'\\x1b[0m"
-    run_logged([sys.executable, "-c", f'print("hello"); print("{said}")'], tmp_path / "run.log")
+    logged = "10:00:00 - INFO - Executing task \\x1b[96m'sweep-hard-negatives'\\x1b[0m"
+    run_logged([sys.executable, "-c", f'print("hello"); print("{logged}")'], tmp_path / "run.log")
     assert "sweep-hard-negatives" in capsys.readouterr().out
     assert "hello" in (tmp_path / "run.log").read_text()
 
@@ -37,7 +37,9 @@ def test_tasks_are_timed_from_the_end_of_the_one_before(tmp_path: Path) -> None:
     assert task_seconds(tmp_path, 1000.0) == {"first": 10.0, "loop/second": 2.5}
 
 
-def test_tasks_of_the_loop_are_called_by_generation_and_member() -> None:
-    assert task_title("for-loop-1-iteration-1/train-2", ["a", "b"]) == "train v4 (b)"
-    assert task_title("for-loop-1-iteration-0/sweep-hard-negatives", ["a", "b"]) == "sweep-hard-negatives (a)"
-    assert task_title("export", ["a", "b"]) == "export"
+def test_tasks_of_the_loop_are_called_by_stage_and_member() -> None:
+    members, stages = ["a", "b"], ["v3", "v4"]
+    assert task_title("for-loop-1-iteration-1/train-2", members, stages) == "train v4 (b)"
+    assert task_title("for-loop-1-iteration-1/train", members, stages) == "train v3 (b)"
+    assert task_title("for-loop-1-iteration-0/sweep-hard-negatives", members, stages) == "sweep-hard-negatives (a)"
+    assert task_title("export", members, stages) == "export"

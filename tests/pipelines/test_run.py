@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle import fetch_release, judge_picture, open_runtime, read_pointer
+from bundle import fetch_release, open_networks, read_pointer
+from bundle.regions.analysis import analyze_picture
 from core.storage import join, open_store
 from media.pictures import decode_picture
 from pipelines import local
@@ -42,7 +43,7 @@ def test_pictures_in_s3_become_a_published_bundle_that_judges(
     assert bundle.sha256 == pointer[0].bundle_sha256
     assert [member.name for member in bundle.document.members] == ["high_recall"]
     picture = decode_picture(next((pictures / "train_images/forged").iterdir()).read_bytes())
-    verdict = judge_picture(picture, bundle.document, open_runtime(bundle, "onnx"))
+    verdict = analyze_picture(picture, bundle.document, open_networks(bundle, "onnx"))
     assert verdict.probability.shape == picture.shape[:2]
     assert 0 <= verdict.verdict.score <= 1
 
@@ -53,7 +54,7 @@ def test_a_step_that_fails_names_the_pipeline_and_where_its_artifacts_are(
     (tmp_path / "empty").mkdir()
     command = ["run", "forgery", "--recipe", str(RECIPE), "--source", str(tmp_path / "empty")]
     assert main([*command, "--workspace", str(tmp_path / "run")]) == 1
-    said = capfd.readouterr()
-    assert "error: pipeline forgery stopped" in said.err
-    assert str(tmp_path / "run/artifacts") in said.err
-    assert "does not exist or holds nothing" in said.out + said.err
+    output = capfd.readouterr()
+    assert "error: pipeline forgery stopped" in output.err
+    assert str(tmp_path / "run/artifacts") in output.err
+    assert "does not exist or holds nothing" in output.out + output.err

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bundle import fetch_release, open_faces, read_pointer
-from bundle.faces.analysis import judge_faces
+from bundle import fetch_release, open_networks, read_pointer
+from bundle.faces.analysis import analyze_faces
 from core.storage import join, open_store
 from media.pictures import decode_picture
+from media.view import StoredSample
 from pipelines import local
 from pipelines.demo.tasks import task_folders
 
@@ -30,6 +31,9 @@ def test_faces_in_s3_become_a_published_bundle_that_judges(
     keys = [info.key for info in open_store(store).list()]
     assert any(key.startswith("chunks/first/") for key in keys)
     assert any(key.startswith("shards/") and key.endswith(".tar") for key in keys)
+    indexes = {key.split("/")[1] for key in keys if key.startswith("indexes/")}
+    assert indexes == {"first", "second"}  # what the evaluation reads by address
+    assert {key.split("/")[1] for key in keys if key.startswith("models/")} == {"spotter_lite_one"}
     assert (
         sum(key.endswith(("/spotter_lite_one/finished.json", "/spotter_lite_two/finished.json")) for key in keys) == 2
     )
@@ -39,14 +43,16 @@ def test_faces_in_s3_become_a_published_bundle_that_judges(
     assert list(metrics["datasets"]) == ["second", "first"]  # the last stage's comes first: releases are judged by it
     pointer = read_pointer(store, "tiny-faces")
     assert pointer is not None
-    assert pointer[0].figures.auc == metrics["groups"]["two"]["ensemble"]["datasets"]["second"]["video"]["auc"]
+    assert (
+        pointer[0].figures.values["auc"] == metrics["groups"]["two"]["ensemble"]["datasets"]["second"]["video"]["auc"]
+    )
 
     bundle = fetch_release(store, "tiny-faces", tmp_path / "bundle")
     assert bundle.sha256 == pointer[0].bundle_sha256
     crops = [
-        SimpleNamespace(track=0, rgb=decode_picture(path.read_bytes()))
+        SimpleNamespace(track=0, sample=StoredSample(decode_picture(path.read_bytes())))
         for path in sorted((faces / "second/real").glob("00_*.png"))
     ]
-    verdict = judge_faces(SimpleNamespace(crops=crops), bundle.document, open_faces(bundle, "onnx"))
+    verdict = analyze_faces(SimpleNamespace(crops=crops), bundle.document, open_networks(bundle, "onnx"))
     assert verdict.outcome == "judged"
     assert len(verdict.tracks[0].frames) == 2

@@ -59,9 +59,9 @@ def test_a_step_that_fails_in_its_container_ends_the_run(
     (tmp_path / "empty").mkdir()
     command = ["run", "forgery", "--runner", "docker", "--recipe", str(RECIPE), "--source", str(tmp_path / "empty")]
     assert main([*command, "--workspace", str(tmp_path / "run")]) == 1
-    said = capfd.readouterr()
-    assert "error: pipeline forgery stopped" in said.err
-    assert "does not exist or holds nothing" in said.out + said.err
+    output = capfd.readouterr()
+    assert "error: pipeline forgery stopped" in output.err
+    assert "does not exist or holds nothing" in output.out + output.err
 
 
 def test_no_failure_of_a_container_is_taken_for_success(engine: docker.DockerClient, images: dict[str, str]) -> None:
@@ -108,8 +108,8 @@ def test_steps_read_the_source_and_write_the_store_as_the_caller(
         " echo $AWS_ACCESS_KEY_ID $AWS_CONFIG_FILE $HOSTS_OWN; grep CapBnd /proc/self/status"
     )
     arguments: dict[str, Any] = runner.container_run_args
-    said = engine.containers.run(images[EXTRACTOR], ["sh", "-ec", script], remove=True, **arguments).decode().split()
-    assert said == ["pixelsthe-key", "CapBnd:", "0" * 16]
+    printed = engine.containers.run(images[EXTRACTOR], ["sh", "-ec", script], remove=True, **arguments).decode().split()
+    assert printed == ["pixelsthe-key", "CapBnd:", "0" * 16]
     owner = os.getuid() or containers.IMAGE_USER
     assert [path.stat().st_uid for path in (store / "shard", caller / "cache/shard")] == [owner, owner]
 
@@ -123,7 +123,7 @@ def test_missing_images_are_named_with_what_makes_them(
         containers.runner(tmp_path / "artifacts", "s3://b/pictures", "s3://b/store", tmp_path / "cache")
 
 
-def test_an_engine_that_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_does_not_answer_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     with pytest.raises(containers.ContainersError, match="no Docker engine answers"):
         containers.runner(tmp_path / "artifacts", "s3://b/pictures", "s3://b/store", tmp_path / "cache")

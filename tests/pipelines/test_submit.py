@@ -82,6 +82,7 @@ def test_a_submitted_run_carries_parameters_name_and_experiment_and_returns_its_
         run_name="nightly",
         experiment="newsroom",
         tag="abc123",
+        overrides=["stages.v3.train.epochs=3"],
     )
     assert accepted.url == f"{server.url}/#/runs/details/{RUN_ID}"
     assert server.posted["experiments"][0]["display_name"] == "newsroom"
@@ -91,7 +92,7 @@ def test_a_submitted_run_carries_parameters_name_and_experiment_and_returns_its_
     parameters = run["runtime_config"]["parameters"]  # type: ignore[index]
     assert parameters["source"] == "s3://pictures/set"
     assert [member["name"] for member in parameters["members"]] == ["high_recall"]
-    assert json.loads(parameters["members"][0]["v3"])["epochs"] == 25
+    assert json.loads(parameters["members"][0]["recipe_v3"])["epochs"] == 3
     assert "veriframe-trainer:abc123" in yaml.safe_dump(run["pipeline_spec"])
 
 

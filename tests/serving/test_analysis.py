@@ -8,21 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle import BundleVerdict, judge_picture, open_runtime, read_bundle
+from bundle import open_networks, read_bundle
+from bundle.regions.analysis import BundleVerdict, analyze_picture
+from bundle.regions.documents import Analysis
 from bundle.regions.verdict import OperatingPoint
+from bundle.serving import AnalysisOptions, Category, RequestError
 from media.pictures import decode_mask_png, decode_picture
-from serving.documents import Analysis
-from serving.errors import RequestError
 from serving.service import Service
 
 
 def analyze(service: Service, data: bytes, *, with_mask: bool = True) -> Analysis:
-    return Analysis.model_validate_json(asyncio.run(service.analyzer.analyze(data, with_mask=with_mask)))
+    return Analysis.model_validate_json(
+        asyncio.run(service.analyzer.analyze_picture(data, AnalysisOptions(mask=with_mask)))
+    )
 
 
 def expected(bundle: Path, data: bytes) -> BundleVerdict:
     verified = read_bundle(bundle)
-    return judge_picture(decode_picture(data), verified.document, open_runtime(verified, "onnx", threads=1))
+    return analyze_picture(decode_picture(data), verified.document, open_networks(verified, "onnx", threads=1))
 
 
 @pytest.mark.parametrize("size", [(300, 211), (40, 33), (1, 1), (33, 500)])
@@ -30,16 +33,16 @@ def test_the_answer_is_that_of_the_bundle_judged_directly(
     service: Service, tiny_bundle: Path, picture: Callable[..., bytes], size: tuple[int, int]
 ) -> None:
     data = picture(*size)
-    said = analyze(service, data)
+    answer = analyze(service, data)
     direct = expected(tiny_bundle, data)
-    document = said.model_dump(mode="json")
+    document = answer.model_dump(mode="json")
     for key, value in json.loads(json.dumps(direct.to_document())).items():
         assert document[key] == value, key
-    assert said.mask is not None
-    np.testing.assert_array_equal(decode_mask_png(base64.b64decode(said.mask)), direct.verdict.mask)
-    assert (said.picture.width, said.picture.height) == size
-    assert said.picture.sha256 == hashlib.sha256(data).hexdigest()
-    assert said.bundle.sha256 == read_bundle(tiny_bundle).sha256
+    assert answer.mask is not None
+    np.testing.assert_array_equal(decode_mask_png(base64.b64decode(answer.mask)), direct.verdict.mask)
+    assert (answer.picture.width, answer.picture.height) == size
+    assert answer.picture.sha256 == hashlib.sha256(data).hexdigest()
+    assert answer.bundle.sha256 == read_bundle(tiny_bundle).sha256
 
 
 def test_both_runtimes_answer_alike(make_service: Callable[..., Service], picture: Callable[..., bytes]) -> None:
@@ -55,7 +58,9 @@ def test_many_pictures_at_a_time_are_judged_as_one_by_one(
     files = [picture(30 + 17 * number, 40 + 11 * number, seed=number) for number in range(12)]
 
     async def together() -> list[bytes]:
-        return await asyncio.gather(*(service.analyzer.analyze(data, with_mask=False) for data in files))
+        return await asyncio.gather(
+            *(service.analyzer.analyze_picture(data, AnalysisOptions(mask=False)) for data in files)
+        )
 
     for data, answer in zip(files, asyncio.run(together()), strict=True):
         assert json.loads(answer)["score"] == pytest.approx(expected(tiny_bundle, data).verdict.score, abs=2e-6)
@@ -69,7 +74,7 @@ def test_an_authentic_picture_has_an_empty_mask_and_no_regions(
     make_service: Callable[..., Service], tiny_bundle: Path, tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:
     document = read_bundle(tiny_bundle).document.model_copy(
-        update={"operating_point": OperatingPoint(threshold=1.0, min_area_fraction=0.5)}
+        update={"decision": OperatingPoint(threshold=1.0, min_area_fraction=0.5)}
     )
     for path in tiny_bundle.rglob("*"):
         if path.is_file():
@@ -77,29 +82,29 @@ def test_an_authentic_picture_has_an_empty_mask_and_no_regions(
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
     (tmp_path / "bundle.json").write_bytes(document.to_document())
-    said = analyze(make_service(bundle=str(tmp_path)), picture(64, 48))
-    assert said.verdict == "authentic"
-    assert said.regions == []
-    assert said.forged_fraction == 0
-    assert said.mask is not None
-    mask = decode_mask_png(base64.b64decode(said.mask))
+    answer = analyze(make_service(bundle=str(tmp_path)), picture(64, 48))
+    assert answer.verdict == "authentic"
+    assert answer.regions == []
+    assert answer.forged_fraction == 0
+    assert answer.mask is not None
+    mask = decode_mask_png(base64.b64decode(answer.mask))
     assert mask.shape == (48, 64)
     assert not mask.any()
 
 
 def test_the_timings_add_up_and_reach_the_metrics(service: Service, picture: Callable[..., bytes]) -> None:
-    said = analyze(service, picture())
-    parts = said.timings.model_dump()
+    answer = analyze(service, picture())
+    parts = answer.timings.model_dump()
     total = parts.pop("total")
     assert sum(parts.values()) == pytest.approx(total, abs=1e-4)
     assert all(seconds >= 0 for seconds in parts.values())
-    assert min(said.timings.decode, said.timings.inference, said.timings.postprocess) > 0
+    assert min(answer.timings.decode, answer.timings.inference, answer.timings.postprocess) > 0
     exposed = service.metrics.render().decode()
     for stage in parts:
         assert f'veriframe_stage_seconds_count{{stage="{stage}"}} 1.0' in exposed
     for member in ("ensemble", "colour", "ela"):
         assert f'veriframe_score_count{{member="{member}"}} 1.0' in exposed
-    scores = [member.score for member in said.members]
+    scores = [member.score for member in answer.members]
     disagreement = next(line for line in exposed.splitlines() if line.startswith("veriframe_member_disagreement_sum"))
     assert float(disagreement.split()[1]) == pytest.approx(max(scores) - min(scores), abs=1e-5)
 
@@ -107,7 +112,7 @@ def test_the_timings_add_up_and_reach_the_metrics(service: Service, picture: Cal
 def test_no_picture_is_the_clients_fault_and_says_why(service: Service) -> None:
     with pytest.raises(RequestError, match="not a JPEG") as refused:
         analyze(service, b"GIF89a")
-    assert (refused.value.status_code, refused.value.reason) == (422, "not-a-picture")
+    assert (refused.value.category, refused.value.reason) == (Category.UNUSABLE, "not-a-picture")
 
 
 def test_a_request_that_is_given_up_leaves_nothing_in_the_queue(
@@ -116,7 +121,7 @@ def test_a_request_that_is_given_up_leaves_nothing_in_the_queue(
     service = make_service(max_batch=1)
 
     async def give_up() -> None:
-        task = asyncio.create_task(service.analyzer.analyze(picture(3000, 2000), with_mask=False))
+        task = asyncio.create_task(service.analyzer.analyze_picture(picture(3000, 2000), AnalysisOptions(mask=False)))
         while not service._batcher or not service._batcher.waiting:
             await asyncio.sleep(0.001)
         task.cancel()

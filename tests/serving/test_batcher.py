@@ -1,6 +1,7 @@
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,18 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from serving.batcher import Arrays, Batcher, Network
+from bundle.runtimes import Run
+from bundle.serving import Item, Outputs
+from serving.batcher import Batcher, stack_items
 
-Tiles = list[NDArray[np.uint8]]
-
-
-def tiles(*values: int) -> Tiles:
-    return [np.full((3, 4, 4), value, dtype=np.uint8) for value in values]
+Batch = Mapping[str, NDArray[Any]]
 
 
-def echo(pixels: NDArray[np.uint8], plus: float = 0.0) -> Arrays:
-    """Logits [B, 1, 4, 4] and vectors [B, 2] that say which tile they are of."""
-    logits = pixels[:, :1].astype(np.float32) + np.float32(plus)
+def tiles(*values: int) -> list[Item]:
+    return [{"tiles": np.full((3, 4, 4), value, dtype=np.uint8)} for value in values]
+
+
+def echo(inputs: Batch, plus: float = 0.0) -> Outputs:
+    """Logits [B, 1, 4, 4] and vectors [B, 2] that show which tile they are of."""
+    logits = inputs["tiles"][:, :1].astype(np.float32) + np.float32(plus)
     return {"logits": logits, "vectors": -logits[:, 0, 0, :2]}
 
 
@@ -31,11 +34,11 @@ class Gate:
         self.entered = threading.Event()
         self.batches: list[list[int]] = []
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> Arrays:
-        self.batches.append(pixels[:, 0, 0, 0].tolist())
+    def __call__(self, inputs: Batch) -> Outputs:
+        self.batches.append(inputs["tiles"][:, 0, 0, 0].tolist())
         self.entered.set()
         assert self.open.wait(10)
-        return echo(pixels)
+        return echo(inputs)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def gate() -> Iterator[Gate]:
     gate.open.set()
 
 
-def batcher(run: Network, max_batch: int = 4, delay: float = 0.0) -> Batcher:
+def batcher(run: Run, max_batch: int = 4, delay: float = 0.0) -> Batcher:
     return Batcher({"a": run}, max_batch=max_batch, delay=delay)
 
 
@@ -61,7 +64,7 @@ def test_every_tile_gets_its_own_outputs_in_order_and_no_batch_is_too_large(
 ) -> None:
     seen: list[tuple[str, int]] = []
     shared = Batcher(
-        {"a": echo, "b": lambda pixels: echo(pixels, 0.5)},
+        {"a": echo, "b": lambda inputs: echo(inputs, 0.5)},
         max_batch=max_batch,
         delay=delay,
         passes=passes,
@@ -82,6 +85,32 @@ def test_every_tile_gets_its_own_outputs_in_order_and_no_batch_is_too_large(
     assert max(size for _, size in seen) <= max_batch
     for name in "ab":
         assert sum(size for member, size in seen if member == name) == sum(n for member, n in counts if member == name)
+
+
+def test_items_of_several_inputs_are_stacked_name_by_name() -> None:
+    seen: list[dict[str, tuple[tuple[int, ...], str]]] = []
+
+    def network(inputs: Batch) -> Outputs:
+        seen.append({name: (array.shape, str(array.dtype)) for name, array in inputs.items()})
+        logits = inputs["tiles"][:, 0, 0, 0] * inputs["tiles_present"] + inputs["lengths"]
+        return {"logits": logits.astype(np.float32)[:, None]}
+
+    items: list[Item] = [
+        {"tiles": tile["tiles"], "tiles_present": np.array(present), "lengths": np.array(length, dtype=np.int64)}
+        for tile, present, length in zip(tiles(1, 2, 3), (True, False, True), (10, 20, 30), strict=True)
+    ]
+    shared = batcher(network)
+    assert shared.submit("a", items).future.result(10)["logits"].tolist() == [[11], [20], [33]]
+    shared.stop()
+    assert seen == [{"tiles": ((3, 3, 4, 4), "uint8"), "tiles_present": ((3,), "bool"), "lengths": ((3,), "int64")}]
+
+
+def test_a_batch_is_contiguous_whatever_its_items_are_views_of() -> None:
+    picture = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    items = [{"tiles": picture[:4, start : start + 4].transpose(2, 0, 1)} for start in (0, 4)]
+    stacked = stack_items(items)["tiles"]
+    assert stacked.flags.c_contiguous
+    np.testing.assert_array_equal(stacked[1], items[1]["tiles"])
 
 
 def test_tiles_of_several_requests_share_a_forward_pass(gate: Gate) -> None:
@@ -106,12 +135,12 @@ def test_a_small_picture_does_not_wait_for_the_end_of_a_large_one(gate: Gate) ->
     assert [99 in batch for batch in gate.batches].index(True) <= 2
 
 
-def test_as_many_forward_passes_as_told_run_at_one_time() -> None:
+def test_as_many_forward_passes_as_asked_for_run_at_one_time() -> None:
     together = threading.Barrier(2)
 
-    def meet(pixels: NDArray[np.uint8]) -> Arrays:
+    def meet(inputs: Batch) -> Outputs:
         together.wait(10)  # raises when no second pass comes
-        return echo(pixels)
+        return echo(inputs)
 
     double = Batcher({"a": meet}, max_batch=1, delay=0, passes=2)
     assert double.submit("a", tiles(1, 2)).future.result(10)["logits"][:, 0, 0, 0].tolist() == [1, 2]
@@ -130,7 +159,7 @@ def test_members_take_turns(gate: Gate) -> None:
     assert order in (list("ababab"), list("bababa"), list("aababb"))  # the second may come after the first pass
 
 
-def test_an_incomplete_batch_waits_for_more_but_not_longer_than_told(gate: Gate) -> None:
+def test_an_incomplete_batch_waits_for_more_but_not_longer_than_allowed(gate: Gate) -> None:
     gate.open.set()
     patient = batcher(gate, delay=0.3)
     jobs = [patient.submit("a", tiles(1))]
@@ -163,10 +192,10 @@ def test_what_is_cancelled_is_not_run(gate: Gate) -> None:
 
 
 def test_a_failure_concerns_the_requests_of_its_batch_and_no_others() -> None:
-    def fragile(pixels: NDArray[np.uint8]) -> Arrays:
-        if (pixels == 13).any():
+    def fragile(inputs: Batch) -> Outputs:
+        if (inputs["tiles"] == 13).any():
             raise ValueError("unlucky")
-        return echo(pixels)
+        return echo(inputs)
 
     shared = batcher(fragile, max_batch=1)
     bad, good = shared.submit("a", tiles(1, 13, 2)), shared.submit("a", tiles(3))
@@ -179,7 +208,7 @@ def test_a_failure_concerns_the_requests_of_its_batch_and_no_others() -> None:
 
 
 def test_failures_one_after_another_are_counted() -> None:
-    def broken(pixels: NDArray[np.uint8]) -> Arrays:
+    def broken(inputs: Batch) -> Outputs:
         raise RuntimeError("CUDA error")
 
     shared = batcher(broken)
@@ -201,9 +230,9 @@ def test_stopping_finishes_what_is_queued_and_takes_nothing_more(gate: Gate) -> 
 
 
 def test_the_backlog_is_the_waiting_tiles_times_their_mean_duration(gate: Gate) -> None:
-    def slow(pixels: NDArray[np.uint8]) -> Arrays:
-        time.sleep(0.02 * len(pixels))
-        return gate(pixels)
+    def slow(inputs: Batch) -> Outputs:
+        time.sleep(0.02 * len(inputs["tiles"]))
+        return gate(inputs)
 
     shared = batcher(slow, max_batch=2)
     assert shared.backlog_seconds == 0
@@ -220,13 +249,13 @@ def test_the_backlog_is_the_waiting_tiles_times_their_mean_duration(gate: Gate) 
 def test_a_request_that_is_alone_gets_all_threads_and_one_in_company_does_not(gate: Gate) -> None:
     used: list[str] = []
 
-    def narrow(pixels: NDArray[np.uint8]) -> Arrays:
+    def narrow(inputs: Batch) -> Outputs:
         used.append("narrow")
-        return gate(pixels)
+        return gate(inputs)
 
-    def wide(pixels: NDArray[np.uint8]) -> Arrays:
+    def wide(inputs: Batch) -> Outputs:
         used.append("wide")
-        return gate(pixels)
+        return gate(inputs)
 
     shared = Batcher({"a": narrow}, max_batch=1, delay=0, passes=2, alone={"a": wide})
     first = shared.submit("a", tiles(1))
@@ -246,10 +275,10 @@ def test_a_request_that_is_alone_gets_all_threads_and_one_in_company_does_not(ga
 def test_members_that_are_asked_at_the_same_moment_are_not_alone(gate: Gate) -> None:
     used: list[str] = []
 
-    def named(name: str) -> Network:
-        def run(pixels: NDArray[np.uint8]) -> Arrays:
+    def named(name: str) -> Run:
+        def run(inputs: Batch) -> Outputs:
             used.append(name)
-            return gate(pixels)
+            return gate(inputs)
 
         return run
 

@@ -12,15 +12,18 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from bundle import open_faces, read_bundle
-from bundle.faces.analysis import FaceVerdict, judge_faces
+from bundle import open_networks, read_bundle
+from bundle.faces.analysis import analyze_faces
+from bundle.faces.documents import FaceAnalysis
+from bundle.faces.verdict import FaceVerdict
+from bundle.serving import AnalysisOptions
+from media.extraction import ClipFrames, ExtractionSpec, FaceSpec
 from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
-from media.inputs import face_view
 from media.pictures import decode_picture
-from media.spec import ClipFrames, ExtractionSpec, FaceSpec
 from media.video import VideoLimits
+from media.view import StoredSample
 from serving.app import create_app
-from serving.documents import FaceAnalysis
+from serving.batcher import stack_items
 from serving.service import Service
 
 
@@ -31,20 +34,20 @@ def send(client: TestClient, data: bytes, **parameters: object) -> FaceAnalysis:
 
 
 def directly(folder: Path, data: bytes, min_frames: int = 4) -> tuple[FaceVerdict, FacesFound]:
-    """Judge a clip without a server."""
+    """Analyze a clip without a server."""
     bundle = read_bundle(folder)
     faces = bundle.document.extraction.faces
     assert faces is not None
     found = faces_of_video(io.BytesIO(data), bundle.document.extraction, FaceDetector(faces.detector), VideoLimits())
-    runs = open_faces(bundle, "onnx", threads=1)
-    return judge_faces(found, bundle.document, runs, min_frames=min_frames), found
+    networks = open_networks(bundle, "onnx", threads=1)
+    return analyze_faces(found, bundle.document, networks, min_frames=min_frames), found
 
 
-def require_same(said: FaceAnalysis, verdict: FaceVerdict, found: FacesFound) -> None:
-    assert (said.outcome, said.verdict, said.threshold) == (verdict.outcome, verdict.verdict, verdict.threshold)
-    assert said.probability == pytest.approx(verdict.probability, abs=2e-6)
-    assert [face.face for face in said.faces] == [track.track for track in verdict.tracks]
-    for face, track in zip(said.faces, verdict.tracks, strict=True):
+def require_same(answer: FaceAnalysis, verdict: FaceVerdict, found: FacesFound) -> None:
+    assert (answer.outcome, answer.verdict, answer.threshold) == (verdict.outcome, verdict.verdict, verdict.threshold)
+    assert answer.probability == pytest.approx(verdict.probability, abs=2e-6)
+    assert [face.face for face in answer.faces] == [track.track for track in verdict.tracks]
+    for face, track in zip(answer.faces, verdict.tracks, strict=True):
         crops = [crop for crop in found.crops if crop.track == track.track]
         assert face.probability == pytest.approx(track.probability, abs=2e-6)
         assert [frame.frame for frame in face.frames] == [crop.frame for crop in crops]
@@ -53,11 +56,12 @@ def require_same(said: FaceAnalysis, verdict: FaceVerdict, found: FacesFound) ->
         np.testing.assert_allclose([frame.probability for frame in face.frames], track.frames, atol=2e-6)
         assert (face.first_time, face.last_time) == (face.frames[0].time, face.frames[-1].time)
         assert face.frames_used == len(crops)
-    assert [(one.name, one.probability) for one in said.members] == [
+    assert [(one.name, one.probability) for one in answer.members] == [
         (one.name, pytest.approx(one.probability, abs=2e-6)) for one in verdict.members
     ]
-    assert said.frames == found.frames
-    assert said.frames_used == len({crop.frame for crop in found.crops})
+    assert answer.frames == found.frames
+    assert answer.frames_used == len({crop.frame for crop in found.crops})
+    assert answer.abstained == []
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
@@ -65,15 +69,15 @@ def test_the_answer_to_a_clip_is_that_of_the_bundle_judged_directly(
     face_client: TestClient, face_bundle: Path, clip: Callable[..., bytes], kind: str
 ) -> None:
     data = clip(24, kind=kind)
-    said = send(face_client, data)
-    assert said.outcome == "judged"
-    require_same(said, *directly(face_bundle, data))
-    assert said.video is not None
-    assert said.picture is None
-    facts = said.video.model_dump(exclude={"frames", "duration"})
+    answer = send(face_client, data)
+    assert answer.outcome == "judged"
+    require_same(answer, *directly(face_bundle, data))
+    assert answer.video is not None
+    assert answer.picture is None
+    facts = answer.video.model_dump(exclude={"frames", "duration"})
     digest = hashlib.sha256(data).hexdigest()
     assert facts == {"width": 192, "height": 192, "rate": 25, "codec": "h264", "rotation": 0, "sha256": digest}
-    assert said.bundle.sha256 == read_bundle(face_bundle).sha256
+    assert answer.bundle.sha256 == read_bundle(face_bundle).sha256
 
 
 def test_real_clips_at_one_time_are_judged_as_one_by_one(
@@ -85,20 +89,20 @@ def test_real_clips_at_one_time_are_judged_as_one_by_one(
 
     async def together() -> list[bytes]:
         analyze = face_service.analyzer.analyze_video
-        return await asyncio.gather(*(analyze(io.BytesIO(data), heatmaps=1) for data in files))
+        return await asyncio.gather(*(analyze(io.BytesIO(data), AnalysisOptions(heatmaps=1)) for data in files))
 
-    for data, answer in zip(files, asyncio.run(together()), strict=True):
-        said = FaceAnalysis.model_validate_json(answer)
-        assert said.outcome == "judged"
-        require_same(said, *directly(face_bundle, data))
+    for data, document in zip(files, asyncio.run(together()), strict=True):
+        answer = FaceAnalysis.model_validate_json(document)
+        assert answer.outcome == "judged"
+        require_same(answer, *directly(face_bundle, data))
 
 
 def test_a_clip_without_a_face_has_no_verdict(face_client: TestClient, clip: Callable[..., bytes]) -> None:
-    said = send(face_client, clip(20, face=False))
-    assert (said.outcome, said.verdict, said.probability) == ("no_face", None, None)
-    assert said.faces == said.members == said.heatmaps == []
-    assert (said.frames, said.frames_used) == (8, 0)
-    assert said.video is not None
+    answer = send(face_client, clip(20, face=False))
+    assert (answer.outcome, answer.verdict, answer.probability) == ("no_face", None, None)
+    assert answer.faces == answer.members == answer.heatmaps == []
+    assert (answer.frames, answer.frames_used) == (8, 0)
+    assert answer.video is not None
 
 
 def test_a_clip_of_few_frames_has_no_verdict(
@@ -123,13 +127,13 @@ def test_a_bundle_of_clips_finds_a_video_too_short_for_one(
     extraction = ExtractionSpec(decoder="pyav", frames=runs, faces=FaceSpec(), store="png")
     folder = changed(face_bundle, tmp_path, extraction=extraction)
     with TestClient(create_app(make_service(bundle=str(folder), min_frames=8))) as client:
-        said = send(client, clip(30))
-        assert (said.outcome, said.frames) == ("judged", 16)
-        require_same(said, *directly(folder, clip(30), min_frames=8))
+        answer = send(client, clip(30))
+        assert (answer.outcome, answer.frames) == ("judged", 16)
+        require_same(answer, *directly(folder, clip(30), min_frames=8))
         assert send(client, clip(7)).outcome == "too_short"
 
 
-def test_a_bundle_made_from_stills_looks_at_as_many_frames_as_it_is_told(
+def test_a_bundle_made_from_stills_looks_at_as_many_frames_as_the_operator_says(
     make_service: Callable[..., Service],
     face_bundle: Path,
     changed: Callable[..., Path],
@@ -138,20 +142,21 @@ def test_a_bundle_made_from_stills_looks_at_as_many_frames_as_it_is_told(
 ) -> None:
     folder = changed(face_bundle, tmp_path, extraction=ExtractionSpec(faces=FaceSpec(margin=1.0)))
     with TestClient(create_app(make_service(bundle=str(folder), frames=5))) as client:
-        said = send(client, clip(21))
-    assert [frame.frame for frame in said.faces[0].frames] == [0, 5, 10, 15, 20]
+        answer = send(client, clip(21))
+    assert [frame.frame for frame in answer.faces[0].frames] == [0, 5, 10, 15, 20]
 
 
 def test_heatmaps_show_the_most_suspicious_frames_worst_first(
-    face_client: TestClient, clip: Callable[..., bytes]
+    face_client: TestClient, face_bundle: Path, clip: Callable[..., bytes]
 ) -> None:
-    said = send(face_client, clip(24), heatmaps=5)
-    frames = sorted((frame for face in said.faces for frame in face.frames), key=lambda frame: -frame.probability)
-    assert [heat.frame for heat in said.heatmaps] == [frame.frame for frame in frames[:5]]
-    assert [heat.probability for heat in said.heatmaps] == [frame.probability for frame in frames[:5]]
-    for heat in said.heatmaps:
+    answer = send(face_client, clip(24), heatmaps=5)
+    sides = {crop.frame: crop.rgb.shape[0] for crop in directly(face_bundle, clip(24))[1].crops}
+    frames = sorted((frame for face in answer.faces for frame in face.frames), key=lambda frame: -frame.probability)
+    assert [heat.frame for heat in answer.heatmaps] == [frame.frame for frame in frames[:5]]
+    assert [heat.probability for heat in answer.heatmaps] == [frame.probability for frame in frames[:5]]
+    for heat in answer.heatmaps:
         picture = Image.open(io.BytesIO(base64.b64decode(heat.picture)))
-        assert (picture.format, picture.size) == ("PNG", (256, 256))
+        assert (picture.format, picture.size) == ("PNG", (sides[heat.frame],) * 2)
         assert heat.members == ["clips"]
     assert send(face_client, clip(24), heatmaps=0).heatmaps == []
     refused = face_client.post("/v1/analyze", files={"file": clip(24)}, params={"heatmaps": 33})
@@ -159,21 +164,21 @@ def test_heatmaps_show_the_most_suspicious_frames_worst_first(
 
 
 def test_a_picture_is_judged_by_its_face(face_client: TestClient, face_bundle: Path, portrait: bytes) -> None:
-    said = send(face_client, portrait)
+    answer = send(face_client, portrait)
     bundle = read_bundle(face_bundle)
     faces = bundle.document.extraction.faces
     assert faces is not None
     found = faces_of_picture(decode_picture(portrait), faces, FaceDetector(faces.detector))
-    require_same(said, judge_faces(found, bundle.document, open_faces(bundle, "onnx", threads=1)), found)
-    assert said.outcome == "judged"
-    assert said.video is None
-    assert said.picture is not None
-    assert (said.picture.width, said.picture.height) == (256, 256)
+    require_same(answer, analyze_faces(found, bundle.document, open_networks(bundle, "onnx", threads=1)), found)
+    assert answer.outcome == "judged"
+    assert answer.video is None
+    assert answer.picture is not None
+    assert (answer.picture.width, answer.picture.height) == (256, 256)
 
 
 def test_a_picture_without_a_face_has_no_verdict(face_client: TestClient, picture: Callable[..., bytes]) -> None:
-    said = send(face_client, picture(200, 200))
-    assert (said.outcome, said.verdict, said.probability) == ("no_face", None, None)
+    answer = send(face_client, picture(200, 200))
+    assert (answer.outcome, answer.verdict, answer.probability) == ("no_face", None, None)
 
 
 def test_media_that_the_bundle_does_not_judge_are_415(
@@ -226,17 +231,17 @@ def test_a_picture_may_not_have_as_many_bytes_as_a_video(
 def test_both_runtimes_answer_alike(
     make_service: Callable[..., Service], face_bundle: Path, clip: Callable[..., bytes]
 ) -> None:
-    said = []
+    answers = []
     for runtime in ("onnx", "torchscript"):
         with TestClient(create_app(make_service(bundle=str(face_bundle), runtime=runtime))) as client:
-            said.append(send(client, clip(24)))
-    assert said[0].probability == pytest.approx(said[1].probability, abs=1e-5)
+            answers.append(send(client, clip(24)))
+    assert answers[0].probability == pytest.approx(answers[1].probability, abs=1e-5)
 
 
 def test_timings_outcomes_and_scores_reach_the_metrics(face_client: TestClient, clip: Callable[..., bytes]) -> None:
-    said = send(face_client, clip(24))
+    answer = send(face_client, clip(24))
     send(face_client, clip(8, face=False))
-    parts = said.timings.model_dump()
+    parts = answer.timings.model_dump()
     total = parts.pop("total")
     assert sum(parts.values()) == pytest.approx(total, abs=1e-4)
     assert all(seconds >= 0 for seconds in parts.values())
@@ -244,7 +249,7 @@ def test_timings_outcomes_and_scores_reach_the_metrics(face_client: TestClient, 
     exposed = face_client.get("/metrics").text
     for stage in parts:
         assert f'veriframe_stage_seconds_count{{stage="{stage}"}} 2.0' in exposed
-    for outcome, count in (("judged", 1), ("no_face", 1), ("too_short", 0)):
+    for outcome, count in (("judged", 1), ("no_face", 1), ("too_short", 0), ("abstained", 0)):
         assert f'veriframe_outcomes_total{{outcome="{outcome}"}} {count}.0' in exposed
     for member in ("ensemble", "stills", "clips"):
         assert f'veriframe_score_count{{member="{member}"}} 1.0' in exposed
@@ -254,14 +259,15 @@ def test_timings_outcomes_and_scores_reach_the_metrics(face_client: TestClient, 
 
 def test_models_have_the_outputs_of_their_networks(face_client: TestClient, face_bundle: Path, portrait: bytes) -> None:
     described = face_client.get("/v2/models/tiny-faces.clips").json()
-    assert described["inputs"] == [{"name": "pixels", "datatype": "UINT8", "shape": [-1, 3, 48, 48]}]
+    assert described["inputs"] == [{"name": "face", "datatype": "UINT8", "shape": [-1, 3, 48, 48]}]
     shapes = {output["name"]: output["shape"] for output in described["outputs"]}
     assert shapes == {"logits": [-1, 1], "vectors": [-1, 4], "heatmap": [-1, 1, 8, 8]}
     bundle = read_bundle(face_bundle)
     member = next(member for member in bundle.document.members if member.name == "clips")
-    pixels = np.stack([face_view(decode_picture(portrait), member.input)] * 2)
-    outputs = infer(face_client, "tiny-faces.clips", "pixels", pixels)
-    direct = open_faces(bundle, "onnx", threads=1)["clips"].frames(pixels)
+    view = member.input.views["face"].cut(StoredSample(decode_picture(portrait)))
+    batch = stack_items([{"face": view}] * 2)
+    outputs = infer(face_client, "tiny-faces.clips", "face", batch["face"])
+    direct = open_networks(bundle, "onnx", threads=1)["clips"]["model"](batch)
     assert outputs.keys() == direct.keys()
     for name, array in direct.items():
         np.testing.assert_allclose(outputs[name], array, atol=1e-6)
@@ -270,11 +276,11 @@ def test_models_have_the_outputs_of_their_networks(face_client: TestClient, face
 def test_the_bundle_is_a_model_that_judges_the_faces_of_a_picture(
     face_client: TestClient, portrait: bytes, picture: Callable[..., bytes]
 ) -> None:
-    said = send(face_client, portrait)
+    answer = send(face_client, portrait)
     outputs = infer(face_client, "tiny-faces", "picture", decode_picture(portrait))
-    assert outputs["probability"] == pytest.approx([face.probability for face in said.faces], abs=2e-6)
-    assert outputs["manipulated"].tolist() == [said.verdict == "manipulated"]
-    np.testing.assert_allclose(outputs["box"], [face.frames[0].box for face in said.faces], atol=0.051)
+    assert outputs["probability"] == pytest.approx([face.probability for face in answer.faces], abs=2e-6)
+    assert outputs["manipulated"].tolist() == [answer.verdict == "manipulated"]
+    np.testing.assert_allclose(outputs["box"], [face.frames[0].box for face in answer.faces], atol=0.051)
     nothing = infer(face_client, "tiny-faces", "picture", decode_picture(picture(64, 64)))
     assert {name: array.shape for name, array in nothing.items()} == {
         "probability": (0,),

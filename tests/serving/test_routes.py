@@ -6,11 +6,13 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from bundle import judge_picture, open_runtime, read_bundle
-from bundle.regions.analysis import stack_tiles, tile_views
+from bundle import open_networks, read_bundle
+from bundle.regions.analysis import analyze_picture, tiles_view
+from bundle.regions.documents import Analysis
+from bundle.serving import Item
 from media.pictures import decode_picture
 from serving.app import create_app
-from serving.documents import Analysis
+from serving.batcher import stack_items
 from serving.service import Service
 from serving.settings import ServerSettings
 from serving.tensors import InferenceResponse
@@ -23,10 +25,10 @@ def send(client: TestClient, data: bytes, **parameters: str) -> Analysis:
 
 
 def test_a_picture_sent_as_a_form_is_judged(client: TestClient, picture: Callable[..., bytes]) -> None:
-    said = send(client, picture(90, 60))
-    assert said.verdict == ("forged" if said.score >= said.threshold else "authentic")
-    assert {member.name for member in said.members} == {"colour", "ela"}
-    assert said.mask is not None
+    answer = send(client, picture(90, 60))
+    assert answer.verdict == ("forged" if answer.score >= answer.threshold else "authentic")
+    assert {member.name for member in answer.members} == {"colour", "ela"}
+    assert answer.mask is not None
     assert send(client, picture(90, 60), mask="false").mask is None
 
 
@@ -36,7 +38,7 @@ def test_other_fields_of_the_form_are_ignored(client: TestClient, picture: Calla
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
-def test_every_format_is_told_by_its_content(client: TestClient, picture: Callable[..., bytes], kind: str) -> None:
+def test_every_format_is_known_by_its_content(client: TestClient, picture: Callable[..., bytes], kind: str) -> None:
     assert send(client, picture(64, 40, kind)).picture.model_dump(exclude={"sha256"}) == {"width": 64, "height": 40}
 
 
@@ -48,7 +50,7 @@ def test_the_server_describes_itself_and_its_models(client: TestClient) -> None:
     assert bundle["inputs"] == [{"name": "picture", "datatype": "UINT8", "shape": [-1, -1, 3]}]
     assert {output["name"] for output in bundle["outputs"]} == {"score", "forged", "probability"}
     member = client.get("/v2/models/tiny.ela").json()
-    assert member["inputs"] == [{"name": "pixels", "datatype": "UINT8", "shape": [-1, 6, 64, 64]}]
+    assert member["inputs"] == [{"name": "tiles", "datatype": "UINT8", "shape": [-1, 6, 64, 64]}]
     assert member["versions"] == ["1"]
     assert client.get("/v2/models/tiny.ela/ready").json() == {"ready": True}
 
@@ -72,7 +74,7 @@ def test_inference_on_the_bundle_gives_the_verdict(
 ) -> None:
     rgb = decode_picture(picture(50, 40))
     bundle = read_bundle(tiny_bundle)
-    direct = judge_picture(rgb, bundle.document, open_runtime(bundle, "onnx", threads=1))
+    direct = analyze_picture(rgb, bundle.document, open_networks(bundle, "onnx", threads=1))
     answer = infer(client, "tiny", "picture", rgb)
     outputs = {output.name: output for output in answer.outputs}
     assert (answer.id, answer.model_name, answer.model_version) == ("7", "tiny", "1")
@@ -87,10 +89,12 @@ def test_inference_on_a_member_gives_its_logits(
 ) -> None:
     bundle = read_bundle(tiny_bundle)
     member = next(member for member in bundle.document.members if member.name == "ela")
-    pixels = stack_tiles(tile_views(decode_picture(picture(100, 64)), member.input)[0])
-    answer = infer(client, "tiny.ela", "pixels", pixels, outputs=[{"name": "logits"}])
+    tiles, _ = tiles_view(member.input).tiles(decode_picture(picture(100, 64)))
+    items: list[Item] = [{"tiles": tile} for tile in tiles]
+    batch = stack_items(items)
+    answer = infer(client, "tiny.ela", "tiles", batch["tiles"], outputs=[{"name": "logits"}])
     (output,) = answer.outputs
-    direct = open_runtime(bundle, "onnx", threads=1)["ela"](pixels)
+    direct = open_networks(bundle, "onnx", threads=1)["ela"]["model"](batch)["logits"]
     assert output.shape == list(direct.shape)
     np.testing.assert_allclose(output.data, direct.ravel(), atol=1e-5)
 
@@ -98,7 +102,7 @@ def test_inference_on_a_member_gives_its_logits(
 def test_a_failure_of_the_runtime_is_500_and_asks_for_a_restart_when_it_stays(
     service: Service, client: TestClient, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(pixels: np.ndarray) -> np.ndarray:
+    def broken(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     batcher = service._batcher
@@ -176,12 +180,13 @@ def test_every_error_has_one_shape(client: TestClient) -> None:
         assert set(answer.json()) == {"error", "reason"}
 
 
-def test_the_openapi_document_names_every_status_of_the_guide(app: FastAPI) -> None:
+def test_the_openapi_document_names_every_status_of_the_guide(app: FastAPI, service: Service) -> None:
     document = app.openapi()
     analyze = document["paths"]["/v1/analyze"]["post"]
     assert set(analyze["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
     answers = analyze["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
-    assert {one["$ref"].rpartition("/")[2] for one in answers} == {"Analysis", "FaceAnalysis"}
+    assert {"Analysis", "FaceAnalysis"} <= {task.answer.__name__ for task in service.served}
+    assert {one["$ref"].rpartition("/")[2] for one in answers} == {task.answer.__name__ for task in service.served}
     form = analyze["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"]["file"]["format"] == "binary"
     infer = document["paths"]["/v2/models/{name}/infer"]["post"]

@@ -41,7 +41,7 @@ def test_a_wrong_value_is_named(option: str, value: str) -> None:
 def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         read_settings(["--help"], {})
-    said = " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
     for name, field in ServerSettings.model_fields.items():
-        assert f"--{name.replace('_', '-')}" in said
-        assert field.description and field.description[:30] in said
+        assert f"--{name.replace('_', '-')}" in shown
+        assert field.description and field.description[:30] in shown

@@ -1,6 +1,7 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -10,14 +11,27 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.face_bundles import SPECS, TEMPERATURES, WEIGHTS, write_tiny_face_bundle
-from bundle import Bundle, VerifiedBundle, open_faces, read_bundle
-from bundle.faces.analysis import MemberScores, clip_inputs, ensemble_heatmap, judge_faces, judge_tracks
+from bundle import Bundle, VerifiedBundle, open_networks, read_bundle
+from bundle.faces.analysis import (
+    MemberScores,
+    abstains,
+    analyze_faces,
+    clip_inputs,
+    decide_tracks,
+    ensemble_heatmap,
+    extraction_for_video,
+    member_scores,
+)
+from media.extraction import EvenFrames, ExtractionSpec, FaceSpec
+from media.spec import InputSpec
+from media.view import Cropped, StoredSample
+from media.views.face import FaceView
 
 
 @dataclass
 class Crop:
     track: int
-    rgb: NDArray[np.uint8]
+    sample: StoredSample
 
 
 @dataclass
@@ -32,7 +46,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> VerifiedBundle:
 
 def crops(count: int, track: int = 0, seed: int = 0) -> list[Crop]:
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
-    return [Crop(track, np.asarray(cv2.resize(one, (64, 64), interpolation=cv2.INTER_CUBIC))) for one in coarse]
+    return [
+        Crop(track, StoredSample(np.asarray(cv2.resize(one, (64, 64), interpolation=cv2.INTER_CUBIC))))
+        for one in coarse
+    ]
 
 
 def sigmoid(x: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -41,35 +58,36 @@ def sigmoid(x: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def test_the_verdict_is_that_of_the_arithmetic_written_out(bundle: VerifiedBundle) -> None:
     found = Found(crops(6, 0) + crops(3, 7, seed=1))
-    runs = open_faces(bundle, "onnx")
-    verdict = judge_faces(found, bundle.document, runs, batch_size=2)
+    networks = open_networks(bundle, "onnx")
+    verdict = analyze_faces(found, bundle.document, networks, batch_size=2)
     expected = {}
     for track in (0, 7):
         views = {
             name: np.stack(
                 [
-                    cv2.resize(crop.rgb, (spec.size, spec.size)).transpose(2, 0, 1)
+                    cv2.resize(crop.sample.rgb, spec.only.tensor.shape[1:]).transpose(2, 0, 1)
                     for crop in found.crops
                     if crop.track == track
                 ]
             )
             for name, spec in SPECS.items()
         }
-        outputs = {name: runs[name].frames(np.ascontiguousarray(view)) for name, view in views.items()}
+        outputs = {name: networks[name]["model"]({"face": np.ascontiguousarray(view)}) for name, view in views.items()}
         frames = {name: sigmoid(output["logits"][:, 0] / TEMPERATURES[name]) for name, output in outputs.items()}
         vectors = outputs["clips"]["vectors"]
         clips = []
         for start in range(0, len(vectors), 4):
             part = vectors[start : start + 4]
             padded = np.concatenate([part, np.zeros((4 - len(part), 4), np.float32)])[None]
-            clip = runs["clips"].clip
-            assert clip is not None
-            clips.append(sigmoid(clip(padded, np.array([len(part)]))[0] / TEMPERATURES["clips"])[0])
+            logits = networks["clips"]["clip"]({"vectors": padded, "lengths": np.array([len(part)])})["logits"]
+            clips.append(sigmoid(logits[0] / TEMPERATURES["clips"])[0])
         whole = {"stills": frames["stills"].mean(), "clips": np.mean(clips)}
         expected[track] = sum(WEIGHTS[name] * whole[name] for name in whole)
-        (judged,) = [one for one in verdict.tracks if one.track == track]
-        assert judged.members == pytest.approx(whole, abs=1e-6)
-        np.testing.assert_allclose(judged.frames, sum(WEIGHTS[name] * frames[name] for name in frames), atol=1e-6)
+        (track_verdict,) = [one for one in verdict.tracks if one.track == track]
+        assert track_verdict.members == pytest.approx(whole, abs=1e-6)
+        np.testing.assert_allclose(
+            track_verdict.frames, sum(WEIGHTS[name] * frames[name] for name in frames), atol=1e-6
+        )
     assert {one.track: one.probability for one in verdict.tracks} == pytest.approx(expected, abs=1e-6)
     assert verdict.probability == pytest.approx(max(expected.values()), abs=1e-6)
     assert verdict.outcome == "judged"
@@ -78,28 +96,109 @@ def test_the_verdict_is_that_of_the_arithmetic_written_out(bundle: VerifiedBundl
 
 
 def test_no_face_is_an_outcome_without_a_probability(bundle: VerifiedBundle) -> None:
-    verdict = judge_faces(Found([]), bundle.document, open_faces(bundle, "onnx"))
+    verdict = analyze_faces(Found([]), bundle.document, open_networks(bundle, "onnx"))
     assert (verdict.outcome, verdict.verdict, verdict.probability) == ("no_face", None, None)
 
 
-def scores(frames: Sequence[float], clips: Sequence[float]) -> dict[str, MemberScores]:
+def scores(frames: Sequence[float], clips: Sequence[float]) -> dict[str, MemberScores | None]:
     return {"stills": MemberScores(np.array(frames)), "clips": MemberScores(np.array(frames), np.array(clips))}
 
 
 def test_faces_seen_too_shortly_are_left_out_and_alone_are_an_outcome(bundle: VerifiedBundle) -> None:
     tracks = {0: scores([9.0, 9.0], [9.0]), 1: scores([-1.0] * 5, [-1.0, -1.0])}
-    assert [one.track for one in judge_tracks(bundle.document, tracks, min_frames=3).tracks] == [1]
-    verdict = judge_tracks(bundle.document, tracks, min_frames=6)
+    assert [one.track for one in decide_tracks(bundle.document, tracks, min_frames=3).tracks] == [1]
+    verdict = decide_tracks(bundle.document, tracks, min_frames=6)
     assert (verdict.outcome, verdict.verdict, verdict.tracks) == ("too_short", None, ())
+
+
+def test_the_weights_of_a_track_are_those_of_the_members_that_do_not_abstain(bundle: VerifiedBundle) -> None:
+    both, alone = scores([1.0, -2.0], [2.0]), scores([3.0], [9.0]) | {"clips": None}
+    verdict = decide_tracks(bundle.document, {0: both, 1: alone})
+    stills = sigmoid(np.array([3.0]) / TEMPERATURES["stills"])
+    first, second = verdict.tracks
+    assert set(first.members) == {"stills", "clips"}
+    assert second.members == {"stills": pytest.approx(stills[0])}
+    assert second.probability == pytest.approx(stills[0])
+    np.testing.assert_allclose(second.frames, stills)
+    assert verdict.abstained == ()
+    assert [one.name for one in verdict.members] == ["stills", "clips"]
+    assert verdict.members[0].probability == pytest.approx(stills[0])
+    assert verdict.members[1].probability == first.members["clips"]
+
+
+@pytest.mark.parametrize("silent", [{"clips": None}, {}])
+def test_a_member_that_abstains_from_every_track_is_named(
+    bundle: VerifiedBundle, silent: dict[str, MemberScores | None]
+) -> None:
+    stills: dict[str, MemberScores | None] = {"stills": MemberScores(np.array([4.0, 4.0]))}
+    verdict = decide_tracks(bundle.document, {0: stills | silent, 1: stills | silent})
+    assert verdict.outcome == "judged"
+    assert verdict.abstained == ("clips",)
+    assert [one.name for one in verdict.members] == ["stills"]
+    assert verdict.probability == pytest.approx(sigmoid(np.array([4.0]) / TEMPERATURES["stills"])[0])
+
+
+def test_where_every_member_abstains_there_is_no_verdict(bundle: VerifiedBundle) -> None:
+    verdict = decide_tracks(bundle.document, {0: {"stills": None, "clips": None}})
+    assert (verdict.outcome, verdict.verdict, verdict.probability) == ("abstained", None, None)
+    assert (verdict.tracks, verdict.members, verdict.abstained) == ((), (), ("stills", "clips"))
+    short = {0: scores([1.0], [1.0]), 1: {"stills": None, "clips": None}}
+    assert decide_tracks(bundle.document, short, min_frames=2).outcome == "abstained"
+    assert [one.track for one in decide_tracks(bundle.document, short).tracks] == [0]
+
+
+class Bright(FaceView):
+    """A view that dark crops do not have."""
+
+    name: ClassVar[str] = "bright"
+    optional: ClassVar[bool] = True
+
+    def crop(self, sample: StoredSample) -> Cropped | None:  # type: ignore[override]
+        return None if sample.rgb.mean() < 100 else super().crop(sample)
+
+
+def test_a_member_abstains_where_an_optional_view_is_missing_in_all_frames(bundle: VerifiedBundle) -> None:
+    spec = InputSpec.model_construct(views={"face": FaceView(size=32), "bright": Bright(size=32)}, frames=1)
+    member = bundle.document.members[0].model_copy(update={"input": spec})
+    seen: list[NDArray[np.bool_]] = []
+
+    def model(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        seen.append(arrays["bright_present"])
+        return {"logits": arrays["bright"].mean(axis=(1, 2, 3), dtype=np.float32)[:, None]}
+
+    dark, light = (StoredSample(np.full((40, 40, 3), value, np.uint8)) for value in (0, 200))
+    assert member_scores([dark, dark], member, {"model": model}) is None
+    assert seen == []
+    found = member_scores([dark, light, light], member, {"model": model}, batch_size=2)
+    assert found is not None
+    np.testing.assert_array_equal(found.frames, [0, 200, 200])
+    np.testing.assert_array_equal(np.concatenate(seen), [False, True, True])
+    assert not abstains([{"face": light.rgb}])
+
+
+def test_faces_are_cut_as_wide_as_the_widest_view(bundle: VerifiedBundle) -> None:
+    stills = bundle.document.members[0]
+    turned = InputSpec(views={"face": FaceView(size=32, margin=1.5, alignment="landmarks5")})
+    wide = bundle.document.model_copy(
+        update={"members": (stills, stills.model_copy(update={"name": "wide", "input": turned}))}
+    )
+    given = ExtractionSpec(faces=FaceSpec(margin=1.3))
+    of_stills = extraction_for_video(wide.model_copy(update={"extraction": given}), 12)
+    assert of_stills.frames == EvenFrames(count=12)
+    assert of_stills.faces is not None
+    assert of_stills.faces.margin == pytest.approx(1.5 * 2**0.5)
+    of_clips = extraction_for_video(wide, 12)
+    assert of_clips.frames == bundle.document.extraction.frames
+    assert of_clips.faces == of_stills.faces
 
 
 @given(logits=st.lists(st.floats(-30, 30), min_size=1, max_size=6))
 def test_one_suspicious_face_makes_a_suspicious_medium(bundle: VerifiedBundle, logits: list[float]) -> None:
     tracks = {number: scores([logit], [logit]) for number, logit in enumerate(logits)}
-    verdict = judge_tracks(bundle.document, tracks)
+    verdict = decide_tracks(bundle.document, tracks)
     assert verdict.probability == max(one.probability for one in verdict.tracks)
     worst = logits.index(max(logits))
-    assert judge_tracks(bundle.document, {0: tracks[worst]}).probability == verdict.probability
+    assert decide_tracks(bundle.document, {0: tracks[worst]}).probability == verdict.probability
     assert (verdict.verdict == "manipulated") == (verdict.probability >= verdict.threshold)
 
 

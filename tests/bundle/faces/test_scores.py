@@ -37,6 +37,12 @@ def test_members_are_weighed_by_their_share() -> None:
     assert weighted(values, {"a": 3.0, "b": 1.0, "absent": 5.0}) == pytest.approx([0.25, 1.0])
 
 
+def test_members_that_weigh_nothing_count_alike_where_there_are_no_others() -> None:
+    values = {"a": 0.2, "b": 0.6}
+    assert weighted(values, {"a": 0.0, "b": 0.0, "absent": 1.0}) == pytest.approx(0.4)
+    assert weighted(values, {"a": 0.0, "b": 0.5}) == pytest.approx(0.6)
+
+
 def test_one_forged_face_makes_a_forged_medium_and_none_makes_no_score() -> None:
     assert medium_probability([0.1, 0.9, 0.2]) == 0.9
     with pytest.raises(ValueError, match="empty"):

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from bundle.regions.verdict import OperatingPoint, forged_mask, image_score, judge, regions, required_pixels
+from bundle.regions.verdict import OperatingPoint, decide, forged_mask, image_score, regions, required_pixels
 from core.errors import BadInputError, SettingsError
 from core.settings import validate
 
@@ -20,7 +20,7 @@ maps = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), ele
 @example(np.eye(10, dtype=np.float32), 0.5, 0.1)
 @settings(max_examples=500, deadline=None)
 def test_the_score_reaches_the_threshold_exactly_when_the_forged_area_is_large_enough(probability, threshold, fraction):
-    verdict = judge(probability, OperatingPoint(threshold=threshold, min_area_fraction=fraction))
+    verdict = decide(probability, OperatingPoint(threshold=threshold, min_area_fraction=fraction))
     count = int((probability.astype(np.float64) >= threshold).sum())
     enough = count >= 1 and count / probability.size >= fraction
     assert (verdict.score >= threshold) == verdict.forged == enough
@@ -37,7 +37,7 @@ def test_a_threshold_that_equals_a_probability_counts_it(probability, threshold,
     point = OperatingPoint(threshold=threshold, min_area_fraction=fraction)
     mask = forged_mask(probability, threshold)
     assert mask.flat[0]
-    assert judge(probability, point).forged == (mask.sum() / probability.size >= fraction)
+    assert decide(probability, point).forged == (mask.sum() / probability.size >= fraction)
 
 
 @given(st.integers(1, 5000), st.floats(0, 1))
@@ -61,14 +61,14 @@ def test_the_score_is_the_kth_largest_probability():
 def test_a_map_that_is_not_contiguous_is_judged_alike():
     probability = np.random.default_rng(0).random((30, 40), dtype=np.float32)
     point = OperatingPoint(threshold=0.9, min_area_fraction=0.05)
-    assert judge(probability[:, ::2].T, point).score == judge(probability[:, ::2].copy(), point).score
+    assert decide(probability[:, ::2].T, point).score == decide(probability[:, ::2].copy(), point).score
 
 
 def test_a_map_with_nan_is_never_authentic():
     probability = np.zeros((50, 50), dtype=np.float32)
     probability[3, 4] = np.nan
     with pytest.raises(BadInputError, match="NaN"):
-        judge(probability, OperatingPoint(threshold=0.5, min_area_fraction=0.01))
+        decide(probability, OperatingPoint(threshold=0.5, min_area_fraction=0.01))
 
 
 def test_a_wrong_operating_point_is_refused_by_name():

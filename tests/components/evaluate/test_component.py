@@ -1,49 +1,68 @@
 import builtins
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kfp import dsl, local
-from kfp.dsl import Artifact, Dataset, Model, Output
+from kfp.dsl import Artifact, Dataset
 
 from components.evaluate.component import evaluate
-from components.evaluate.recipe import EvaluateRecipe
-from components.images import TRAINER
+from components.evaluate.exchange import evaluate_artifact
+from components.train.component import train
+from core.artifacts import keep
+from core.errors import SettingsError
+from core.files import sha256_file
 
-RECIPE = EvaluateRecipe(degradations=(), bootstrap={"resamples": 20}, max_authentic_fpr=0.4).to_json()
-
-
-@dsl.component(base_image=TRAINER, install_kfp_package=False)
-def hand_over(path: str, model: Output[Model]) -> None:
-    import shutil
-
-    shutil.copyfile(path, model.path)
+RECIPE = json.dumps({"degradations": [], "bootstrap": {"resamples": 20}, "max_authentic_fpr": 0.4})
 
 
-def test_the_component_takes_lists_of_models(
-    tiny_dataset: Path, models: dict[str, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_component_finds_the_models_of_all_stages(
+    tiny_dataset: Path, tiny_recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(builtins, "print", builtins.print)  # a local ParallelFor leaves another one behind
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
 
     @dsl.pipeline
-    def side_by_side(dataset: str, v3: list, v4: list, recipe: str) -> Artifact:
-        with dsl.ParallelFor(v3) as path:
-            first = hand_over(path=path)
-        with dsl.ParallelFor(v4) as path:
-            second = hand_over(path=path)
-        task = evaluate(
-            dataset=dsl.importer(artifact_uri=dataset, artifact_class=Dataset).output,
-            models=dsl.Collected(first.outputs["model"]),
-            models_2=dsl.Collected(second.outputs["model"]),
-            recipe=recipe,
-        )
+    def two_stages(dataset: str, members: list, models: str, recipe: str) -> Artifact:  # type: ignore[type-arg]
+        index = dsl.importer(artifact_uri=dataset, artifact_class=Dataset).output
+        with dsl.ParallelFor(members) as member:
+            first = train(dataset=index, recipe=member.v3, models=models)
+            second = train(dataset=index, recipe=member.v4, base=first.outputs["model"])
+        task = evaluate(dataset=index, models=dsl.Collected(second.outputs["model"]), recipe=recipe)
         return task.outputs["evaluation"]
 
-    paths = {name: [str(path) for path in found] for name, found in models.items()}
-    task = side_by_side(dataset=str(tiny_dataset), recipe=RECIPE, **paths)
+    recipe = tiny_recipe | {"epochs": 1}
+    members = [
+        {stage: json.dumps(recipe | {"member": member, "generation": stage}) for stage in ("v3", "v4")}
+        for member in ("a", "b")
+    ]
+    store = tmp_path / "models"
+    task = two_stages(dataset=str(tiny_dataset), members=members, models=str(store), recipe=RECIPE)
     metrics = json.loads((Path(task.outputs["Output"].path) / "metrics.json").read_text())
     assert {name: list(group["members"]) for name, group in metrics["groups"].items()} == {
-        "v3": ["a", "b"],
-        "v4": ["a", "c"],
-    }
+        "v3": ["a", "b"], "v4": ["a", "b"]
+    }  # fmt: skip
+    assert sorted(path.name for path in store.iterdir()) == ["a_v3", "b_v3"]
+
+
+def test_further_data_sets_are_read_from_their_addresses(
+    tiny_faces: Path, make_face_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    checkpoint = make_face_model("spotter")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / checkpoint.name).write_bytes(checkpoint.read_bytes())
+    document = {"member": "spotter", "generation": "one", "family": "spotter", "checkpoint": checkpoint.name}
+    (model / "model.json").write_text(json.dumps(document | {"sha256": sha256_file(checkpoint)}))
+    recipe = json.dumps({"degradations": [], "bootstrap": {"resamples": 20}, "heatmaps": 0})
+    others = keep(tiny_faces, str(tmp_path / "store/indexes/again"))
+    with pytest.raises(SettingsError, match=r"datasets/[0-9a-f]{16} is a second data set called 'skimage'"):
+        evaluate_artifact(str(tiny_faces), others, [str(model)], str(tmp_path / "evaluation"), recipe, "report")
+    figures = evaluate_artifact(
+        str(tiny_faces), "", [str(model)], str(tmp_path / "evaluation"), recipe, str(tmp_path / "report")
+    )
+    assert figures
+    assert all(name.startswith("one_") for name in figures)
+    assert (tmp_path / "report").read_text().startswith("<!doctype html>")

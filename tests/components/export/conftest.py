@@ -7,13 +7,21 @@ import pytest
 import torch
 
 from components.export.export import ExportSummary, export
-from components.export.recipe import ExportRecipe
-from media.spec import ElaSpec, InputSpec, PreprocessingSpec
+from media.ela import ElaSpec
+from media.extraction import ExtractionSpec
+from media.spec import InputSpec, PreprocessingSpec
+from media.views.tiles import TilesView
 from models.checkpoint import Checkpoint, save_checkpoint
-from models.registry import get_family
+from models.family import FAMILIES
 
-COLOUR = PreprocessingSpec(input=InputSpec(size=64, overlap=16))
-ELA = PreprocessingSpec(input=InputSpec(size=96, overlap=32, ela=ElaSpec()))
+
+def spec_of(view: TilesView) -> PreprocessingSpec:
+    return PreprocessingSpec(extraction=ExtractionSpec(), input=InputSpec(views={view.name: view}))
+
+
+CLASSES = ("authentic", "forged")
+COLOUR = spec_of(TilesView(size=64, overlap=16))
+ELA = spec_of(TilesView(size=96, overlap=32, ela=ElaSpec()))
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -22,8 +30,14 @@ MakeCheckpoint = Callable[..., Path]
 def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
     """Write the checkpoint of a small network with random weights, as training would."""
 
-    def make(member: str, seed: int = 0, spec: PreprocessingSpec = COLOUR, generation: str = "v4") -> Path:
-        family = get_family("forgery")
+    def make(
+        member: str,
+        seed: int = 0,
+        spec: PreprocessingSpec = COLOUR,
+        generation: str = "v4",
+        classes: tuple[str, ...] = CLASSES,
+    ) -> Path:
+        family = FAMILIES.get("forgery")
         settings = family.settings.model_validate(
             {
                 "encoder": "tu-test_efficientnet",
@@ -33,18 +47,18 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
             }
         )
         torch.manual_seed(seed)
-        network = family.build(settings, spec.input.channels, pretrained=False)
+        network = family.build(settings, spec.input, classes, pretrained=False)
         # Statistics of a batch, so that evaluation mode does something else than the identity.
-        network.train()(torch.randn(4, spec.input.channels, spec.input.size, spec.input.size))
+        network.train()({"tiles": torch.randn(4, *spec.input.only.tensor.shape)})
         path = tmp_path_factory.mktemp("checkpoint") / f"{member}_{generation}_best.pth"
         checkpoint = Checkpoint(
             epoch=1,
             model_state_dict=network.state_dict(),
             model_type=family.name,
             model_settings=settings.to_json(),
-            class_names=list(family.class_names),
+            class_names=list(classes),
             spec=spec.to_json(),
-            spec_sha256=spec.sha256,
+            spec_sha256=spec.digest,
             member=member,
             generation=generation,
         )
@@ -63,4 +77,4 @@ def checkpoints(make_checkpoint: MakeCheckpoint) -> list[Path]:
 @pytest.fixture(scope="session")
 def exported(tiny_dataset: Path, checkpoints: list[Path], tmp_path_factory: pytest.TempPathFactory) -> ExportSummary:
     """The bundle of both; not to be changed."""
-    return export(tiny_dataset, checkpoints, tmp_path_factory.mktemp("bundle") / "bundle", ExportRecipe())
+    return export(tiny_dataset, checkpoints, tmp_path_factory.mktemp("bundle") / "bundle", {})

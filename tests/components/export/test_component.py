@@ -35,7 +35,7 @@ def measured(f1: float, evaluation: Output[Artifact]):
         "robustness": {"noise": figures},
     }
     Path(evaluation.path).mkdir(parents=True)
-    (Path(evaluation.path) / "metrics.json").write_text(json.dumps({"groups": {"v4": group}}))
+    (Path(evaluation.path) / "metrics.json").write_text(json.dumps({"task": "regions", "groups": {"v4": group}}))
 
 
 @dsl.pipeline

@@ -14,23 +14,22 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from bundle import BUNDLE_FILE, Format, judge_picture, open_runtime, read_bundle
+from bundle import BUNDLE_FILE, Format, open_networks, read_bundle
+from bundle.regions.analysis import analyze_picture
 from components.export.__main__ import main
 from components.export.export import ExportSummary, export
 from components.export.parity import ParityError
-from components.export.recipe import ExportRecipe
-from components.export.regions import sample_tiles
 from core.errors import BadInputError, MismatchError, SettingsError, StorageError
 from core.files import sha256_file
-from data.datasets import load_sample
 from data.index import INDEX_FILE, SPEC_FILE, SampleIndex, read_index, schema_for
 from data.shards import ShardReader
-from judging.members import load_member
-from judging.predict import ENSEMBLE, Member, judge_index
-from media.spec import ExtractionSpec, PreprocessingSpec
+from data.stored import load_sample
+from tasks.regions.loading import load_member
+from tasks.regions.prediction import Member, predict_pictures
+from tasks.task import ENSEMBLE
 
 MakeCheckpoint = Callable[..., Path]
-ONE_FORMAT = ExportRecipe(formats=("torchscript",))  # where the formats are not the point
+ONE_FORMAT: dict[str, Any] = {"formats": ["torchscript"]}  # where the formats are not the point
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -68,7 +67,7 @@ def test_every_format_was_compared_at_every_batch_size(exported: ExportSummary) 
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "onnx"])
-def test_the_bundle_says_of_a_picture_what_judging_with_its_members_says(
+def test_the_bundle_gives_of_a_picture_what_its_members_give(
     exported: ExportSummary, checkpoints: list[Path], tiny_dataset: Path, kind: Format
 ) -> None:
     index, reader = val(tiny_dataset)
@@ -77,27 +76,28 @@ def test_the_bundle_says_of_a_picture_what_judging_with_its_members_says(
         Member(described.name, loaded.network, loaded.input, described.temperature, described.weight)
         for described, loaded in zip(document.members, (load_member(path, "cpu") for path in checkpoints), strict=True)
     ]
-    run = open_runtime(read_bundle(exported.folder), kind)
-    for judged in judge_index(members, index, reader, device="cpu"):
-        said = judge_picture(judged.rgb, document, run)
-        np.testing.assert_allclose(said.probability, judged.probabilities[ENSEMBLE], atol=1e-4)
+    networks = open_networks(read_bundle(exported.folder), kind)
+    for prediction in predict_pictures(members, index, reader, device="cpu"):
+        verdict = analyze_picture(prediction.rgb, document, networks)
+        np.testing.assert_allclose(verdict.probability, prediction.probabilities[ENSEMBLE], atol=1e-4)
 
 
-def test_a_picture_larger_than_a_tile_is_judged_at_its_own_resolution(exported: ExportSummary) -> None:
+def test_a_picture_larger_than_a_tile_is_analyzed_at_its_own_resolution(exported: ExportSummary) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (150, 210, 3), dtype=np.uint8)
-    run = open_runtime(read_bundle(exported.folder), "onnx")
-    said = judge_picture(rgb, exported.bundle, run)
-    assert said.probability.shape == said.verdict.mask.shape == (150, 210)
+    networks = open_networks(read_bundle(exported.folder), "onnx")
+    verdict = analyze_picture(rgb, exported.bundle, networks)
+    assert verdict.probability.shape == verdict.verdict.mask.shape == (150, 210)
 
 
 def test_the_operating_point_is_the_one_that_the_bundle_reaches_on_val(
     exported: ExportSummary, tiny_dataset: Path
 ) -> None:
     index, reader = val(tiny_dataset)
-    run = open_runtime(read_bundle(exported.folder), "torchscript")
-    called = {0: [], 1: []}  # type: dict[int, list[bool]]
+    networks = open_networks(read_bundle(exported.folder), "torchscript")
+    called: dict[int, list[bool]] = {0: [], 1: []}
     for row in index.rows():
-        called[row["label"]].append(judge_picture(load_sample(row, reader)[0], exported.bundle, run).verdict.forged)
+        rgb = load_sample(row, reader).rgb
+        called[row["label"]].append(analyze_picture(rgb, exported.bundle, networks).verdict.forged)
     assert np.mean(called[0]) == pytest.approx(exported.bundle.metrics["authentic_fpr"], abs=1e-6)
     assert np.mean(called[1]) == pytest.approx(exported.bundle.metrics["forged_recall"], abs=1e-6)
 
@@ -114,18 +114,16 @@ def test_nothing_but_val_decides(
 
     spoilt = relabelled(tiny_dataset, tmp_path / "spoilt", spoil)
     again = export(spoilt, checkpoints, tmp_path / "bundle", ONE_FORMAT).bundle
-    assert again.operating_point == exported.bundle.operating_point
-    assert [(m.weight, m.temperature, m.operating_point) for m in again.members] == [
-        (m.weight, m.temperature, m.operating_point) for m in exported.bundle.members
+    assert again.decision == exported.bundle.decision
+    assert [(m.weight, m.temperature, m.decision) for m in again.members] == [
+        (m.weight, m.temperature, m.decision) for m in exported.bundle.members
     ]
 
 
 def test_a_bundle_that_fails_its_gate_is_not_written(
     checkpoints: list[Path], tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    strict = ExportRecipe.model_validate(
-        {"formats": ["torchscript"], "parity": {"max_logit_difference": 1e-12, "max_flipped_share": 0}}
-    )
+    strict = ONE_FORMAT | {"parity": {"max_logit_difference": 1e-12, "max_flipped_share": 0}}
     output = tmp_path / "bundle"
     with pytest.raises(ParityError, match="colour as torchscript, logits, batch 1: largest logit difference"):
         export(tiny_dataset, checkpoints[:1], output, strict)
@@ -137,7 +135,7 @@ def test_a_failed_export_leaves_the_bundle_that_was_there(
 ) -> None:
     output = tmp_path / "bundle"
     shutil.copytree(exported.folder, output)
-    strict = ExportRecipe.model_validate({"formats": ["torchscript"], "parity": {"max_logit_difference": 1e-12}})
+    strict = ONE_FORMAT | {"parity": {"max_logit_difference": 1e-12}}
     with pytest.raises(ParityError):
         export(tiny_dataset, checkpoints[:1], output, strict)
     assert read_bundle(output).sha256 == exported.sha256
@@ -164,12 +162,12 @@ def test_a_lone_member_is_the_ensemble(checkpoints: list[Path], tiny_dataset: Pa
     bundle = export(tiny_dataset, checkpoints[:1], tmp_path / "bundle", ONE_FORMAT).bundle
     (member,) = bundle.members
     assert member.weight == 1
-    assert member.operating_point == bundle.operating_point
+    assert member.decision == bundle.decision
     assert member.metrics == bundle.metrics
 
 
 def test_calibration_and_weights_can_be_left_out(checkpoints: list[Path], tiny_dataset: Path, tmp_path: Path) -> None:
-    recipe = ONE_FORMAT.model_copy(update={"calibrate": False, "fit_weights": False})
+    recipe = ONE_FORMAT | {"calibrate": False, "fit_weights": False}
     bundle = export(tiny_dataset, checkpoints, tmp_path / "bundle", recipe).bundle
     assert [(member.temperature, member.weight) for member in bundle.members] == [(1, 0.5), (1, 0.5)]
 
@@ -182,13 +180,13 @@ def test_the_version_can_be_given_and_else_follows_the_content(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VERIFRAME_GIT_SHA", "abcdef0123456789")
-    given = export(tiny_dataset, checkpoints[:1], tmp_path / "a", ONE_FORMAT.model_copy(update={"version": "7.1"}))
+    given = export(tiny_dataset, checkpoints[:1], tmp_path / "a", ONE_FORMAT | {"version": "7.1"})
     assert given.bundle.version == "7.1"
     derived = export(tiny_dataset, checkpoints[:1], tmp_path / "b", ONE_FORMAT)
     prefix, _, content = derived.bundle.version.partition("-")
     assert prefix == "abcdef01"
     assert len(content) == 12
-    other = export(tiny_dataset, checkpoints[:1], tmp_path / "c", ONE_FORMAT.model_copy(update={"licence": "MIT"}))
+    other = export(tiny_dataset, checkpoints[:1], tmp_path / "c", ONE_FORMAT | {"licence": "MIT"})
     assert other.bundle.version != derived.bundle.version
 
 
@@ -201,8 +199,8 @@ def test_the_same_inputs_give_the_same_bytes(checkpoints: list[Path], tiny_datas
         for name in ("first", "second")
     ]
     for process in processes:
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
     assert read_bundle(tmp_path / "first").sha256 == read_bundle(tmp_path / "second").sha256
 
 
@@ -212,14 +210,15 @@ def test_the_card_tells_what_a_person_must_know(exported: ExportSummary, tiny_da
     assert card.startswith(f"# forgery {document.version}\n")
     assert "| train | 12 | 6 | 6 | 12 |" in card
     assert "| val | 6 | 3 | 3 | 6 |" in card
-    assert f"probability of {document.operating_point.threshold:g} on" in card
+    assert f"probability of {document.decision.threshold:g} on" in card
     assert "No evaluation was given" in card
     assert "## Limits" in card
     assert "Apache-2.0" in card
     assert "python -m bundle verify" in card
     for member in document.members:
         assert member.checkpoint_sha256 in card
-        assert all(file.sha256 in card for file in member.files.values())
+        assert all(file.sha256 in card for file in member.model.files.values())
+    assert "| ela | forgery | tiles 6 × 96 × 96 |" in card
 
 
 def test_the_card_shows_an_evaluation(checkpoints: list[Path], tiny_dataset: Path, tmp_path: Path) -> None:
@@ -240,10 +239,11 @@ def test_the_card_shows_an_evaluation(checkpoints: list[Path], tiny_dataset: Pat
     }
     evaluation = tmp_path / "evaluation"
     evaluation.mkdir()
-    (evaluation / "metrics.json").write_text(json.dumps({"groups": {"v4": group}}))
+    (evaluation / "metrics.json").write_text(json.dumps({"task": "regions", "groups": {"v3": {}, "v4": group}}))
     export(tiny_dataset, checkpoints[:1], tmp_path / "bundle", ONE_FORMAT, evaluation=evaluation)
     card = (tmp_path / "bundle" / "card.md").read_text()
     for line in (
+        "On the test split, group v4, at threshold 0.25, min_area_fraction 0.01 with colour weight 1 temperature 1,",
         "| f1 | 0.4321 |",
         "| authentic_fpr | 0.0123 |",
         "| forged_recall | not measured |",
@@ -260,12 +260,11 @@ def test_two_models_of_one_member_are_refused(
         export(tiny_dataset, [checkpoints[0], twin], tmp_path / "bundle", ONE_FORMAT)
 
 
-def test_a_model_of_otherwise_extracted_pixels_is_refused(
-    make_checkpoint: MakeCheckpoint, tiny_dataset: Path, tmp_path: Path
+def test_a_model_that_cannot_read_the_samples_is_refused(
+    make_face_model: MakeCheckpoint, tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    other = make_checkpoint("a", 0, PreprocessingSpec(extraction=ExtractionSpec(store="png")))
-    with pytest.raises(MismatchError, match="store"):
-        export(tiny_dataset, [other], tmp_path / "bundle", ONE_FORMAT)
+    with pytest.raises(MismatchError, match="the view face is of faces, and the data set holds whole pictures"):
+        export(tiny_dataset, [make_face_model("spotter")], tmp_path / "bundle", ONE_FORMAT)
 
 
 @pytest.mark.parametrize("kept", [0, 1])
@@ -283,7 +282,7 @@ def test_a_val_split_of_one_class_is_refused(
 
 def test_an_index_without_val_is_refused(checkpoints: list[Path], tiny_dataset: Path, tmp_path: Path) -> None:
     poor = relabelled(tiny_dataset, tmp_path / "poor", lambda table: table.filter(pc.equal(table["split"], "test")))
-    for recipe in (ONE_FORMAT, ONE_FORMAT.model_copy(update={"calibrate": False, "fit_weights": False})):
+    for recipe in (ONE_FORMAT, ONE_FORMAT | {"calibrate": False, "fit_weights": False}):
         with pytest.raises(BadInputError) as caught:
             export(poor, checkpoints[:1], tmp_path / "bundle", recipe)
         assert caught.value.reason == "empty-class"
@@ -294,15 +293,7 @@ def test_an_export_of_nothing_is_refused(tiny_dataset: Path, tmp_path: Path) -> 
         export(tiny_dataset, [], tmp_path / "bundle", ONE_FORMAT)
 
 
-def test_parity_is_tried_on_tiles_of_different_pictures(tiny_dataset: Path) -> None:
-    index, reader = val(tiny_dataset)
-    for spec in (read_index(tiny_dataset).spec.input.model_copy(update={"size": 64, "overlap": 16}),):
-        tiles = sample_tiles(index, reader, spec, 5)
-        assert tiles.shape == (5, 3, 64, 64)
-        assert len({tile.tobytes() for tile in tiles}) == 5
-
-
-def test_the_command_line_says_what_was_written(
+def test_the_command_line_prints_what_was_written(
     checkpoints: list[Path], tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
@@ -314,13 +305,25 @@ def test_the_command_line_says_what_was_written(
     assert "absent.pth" in capsys.readouterr().err
 
 
-def test_a_wrong_recipe_names_the_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_recipe_names_the_key(
+    checkpoints: list[Path], tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("parity: {batch_sizes: [1]}\nformats: [tflite]\n")
-    assert main(["--dataset=x", "--model=y", "--output=z", f"--recipe={recipe}"]) == 1
-    said = capsys.readouterr().err
-    assert "parity.batch_sizes" in said
-    assert "formats.0" in said
+    recipe.write_text("parity: {batch_sizes: [1]}\nformats: [tflite]\nthreshold: ceiling\n")
+    arguments = [f"--dataset={tiny_dataset}", f"--model={checkpoints[0]}", f"--output={tmp_path / 'bundle'}"]
+    assert main([*arguments, f"--recipe={recipe}"]) == 1
+    message = capsys.readouterr().err
+    assert "parity.batch_sizes" in message
+    assert "formats.0" in message
+    assert "threshold = 'ceiling': unknown key" in message
+
+
+def test_members_of_other_classes_make_no_bundle(
+    checkpoints: list[Path], make_checkpoint: MakeCheckpoint, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    other = make_checkpoint("other", classes=("real", "fake"))
+    with pytest.raises(MismatchError, match="the same classes; colour: authentic, forged; other: real, fake"):
+        export(tiny_dataset, [checkpoints[0], other], tmp_path / "bundle", ONE_FORMAT)
 
 
 def test_schema_metadata_survives_what_these_tests_do_to_an_index(tiny_dataset: Path, tmp_path: Path) -> None:

@@ -15,9 +15,13 @@ from core.settings import parse
 from core.storage import open_store
 from data.index import SampleIndex, read_index
 from data.shards import ShardReader
+from data.stored import load_sample
+from media.extraction import DetectorSpec
+from media.faces import FaceDetector, faces_of_video
+from media.views.face import FaceView
 from tests.clips import portrait, write_clip, write_sound
 
-FACES = {"decoder": "pyav", "frames": {"policy": "even", "count": 4}, "faces": {"size": 64}, "store": "png"}
+FACES = {"decoder": "pyav", "frames": {"policy": "even", "count": 4}, "faces": {"max_side": 64}, "store": "png"}
 Made = Callable[..., ExtractRecipe]
 
 
@@ -67,13 +71,35 @@ def test_each_crop_is_a_row(tmp_path: Path, tree: Path, made: Made, rejected: Ca
         assert (row["label"], row["label_name"], row["method"]) == (1, "manipulated", "swap")
         assert (row["compression"], row["forged_fraction"], row["mask_offset"]) == ("h264", 1.0, None)
         assert (row["width"], row["height"]) == (64, 64)
-        assert row["box"][0] < row["box"][2]
+        assert row["run"] == 0
+        assert 0 < row["box"][0] < row["landmarks"][0] < row["landmarks"][2] < row["box"][2] < 64
+        assert row["crop"][2] - row["crop"][0] > 64  # so it was scaled
+        assert (row["grid_x"], row["grid_y"]) == (None, None)
         assert 0.6 < row["box_score"] <= 1
     real = next(row for row in index.rows() if row["label"] == 0)
     assert (real["label_name"], real["method"], real["forged_fraction"]) == ("real", "real", 0.0)
     assert len(set(index.column("sample_id"))) == 24
     data = ShardReader(index.shards).read(rows[0]["shard"], rows[0]["offset"], rows[0]["size"])
     assert data.startswith(b"\x89PNG")
+
+
+def test_a_stored_face_shows_what_a_view_of_its_frame_would(tmp_path: Path, tree: Path, made: Made) -> None:
+    """Crops are stored at the frame's resolution, as wide as asked; runs of consecutive frames are told apart."""
+    extraction = FACES | {"frames": {"policy": "clips", "clips": 2, "length": 3}, "faces": {"margin": 2.0}}
+    recipe = made(spec={"extraction": extraction, "classes": ["genuine", "fake"]})
+    extract_frames(str(tree), tmp_path / "out", str(tmp_path / "shards"), recipe, workers=1)
+    index = read_index(tmp_path / "out")
+    assert index.spec == recipe.spec
+    assert set(index.column("label_name")) == {"genuine", "fake"}
+    rows = [row for row in index.rows() if row["media_id"] == "made/real/r0.mp4"]
+    assert [(row["run"], row["frame"]) for row in rows] == [(0, 0), (0, 1), (0, 2), (1, 5), (1, 6), (1, 7)]
+    reader, detector = ShardReader(index.shards), FaceDetector(DetectorSpec())
+    found = faces_of_video(tree / "real/r0.mp4", recipe.spec.extraction, detector)
+    view = FaceView(size=64, margin=1.3)
+    for row, crop in zip(rows, found.crops, strict=True):
+        sample = load_sample(row, reader)
+        assert (row["grid_x"], row["grid_y"]) == (row["crop"][0] % 16, row["crop"][1] % 16) == sample.grid
+        assert np.array_equal(view.cut(sample), view.cut(crop.sample))
 
 
 def test_the_bytes_depend_neither_on_workers_nor_on_parts(
@@ -100,7 +126,7 @@ def test_the_whole_takes_what_parts_finished(tmp_path: Path, tree: Path, made: M
     places = (tmp_path / "out", str(tmp_path / "shards"))
     chunks = tmp_path / "chunks"
     extract_frames(str(tree), *places, made(), workers=1, chunks=str(chunks), part=(0, 1))
-    for path in chunks.glob("*.jsonl"):  # a mark that only what is taken from here can bear
+    for path in chunks.glob("*.jsonl"):  # a mark that only what is taken from there can bear
         path.write_text(path.read_text().replace('"method": "swap"', '"method": "marked"'))
     extract_frames(str(tree), *places, made(), workers=1, chunks=str(chunks))
     assert set(read_index(tmp_path / "out").column("method")) == {"real", "marked"}
@@ -142,7 +168,7 @@ def test_the_boxes_of_the_original(tmp_path: Path, made: Made) -> None:
         extract_frames(str(tmp_path / "in"), out, str(tmp_path / "shards"), recipe, workers=1)
         rows = read_index(out).rows()
         assert {row["compression"] for row in rows} == {"c23"}
-        boxes[chosen] = [[row["box"] for row in rows if row["label"] == label] for label in (0, 1)]
+        boxes[chosen] = [[row["crop"] for row in rows if row["label"] == label] for label in (0, 1)]
     assert boxes[True][0] == boxes[True][1]
     assert boxes[False][0] != boxes[False][1]
 
@@ -196,7 +222,7 @@ def test_frames_that_were_cut_out_already_are_stored_as_they_are(
         for name in (f"real/{number}_0.png", f"real/{number}_8.png", f"manipulated/{number}_{number ^ 1}_4.png"):
             (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(tmp_path / "in" / name), np.roll(crop, len(name) + number, axis=0))
-    spec = {"extraction": {"faces": {"margin": 1.0, "size": 64}}}
+    spec = {"extraction": {"faces": {"margin": 1.0}}}
     recipe = made("real-fake-frames", spec=spec, splits={"fractions": {"train": 0.5, "val": 0.25, "test": 0.25}})
     assert recipe.near_duplicates.distance is None
     extract_frames(str(tmp_path / "in"), tmp_path / "out", str(tmp_path / "shards"), recipe, workers=1)
@@ -209,16 +235,17 @@ def test_frames_that_were_cut_out_already_are_stored_as_they_are(
 
 
 @pytest.mark.parametrize(
-    ("layout", "settings", "told"),
+    ("layout", "settings", "problem"),
     [
         ("flat", {}, "decoder must be pillow"),
         ("flat", {"spec": {"extraction": {"faces": {}}}}, "must be null"),
         ("real-fake-frames", {"spec": {}}, "must say how faces are cut"),
         ("dfdc", {"spec": {}}, "decoder must be pyav"),
         ("dfdc", {"near_duplicates": {"distance": 4}}, "clips are not compared"),
+        ("dfdc", {"spec": {"classes": ["real", "swapped", "reenacted"], "extraction": FACES}}, "has 2 classes"),
         ("dfdc", {"layout_options": {"methods": ["Deepfakes"]}}, "knows no option methods"),
     ],
 )
-def test_recipes_that_cannot_be_meant(made: Made, layout: str, settings: dict[str, object], told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_recipes_that_cannot_be_meant(made: Made, layout: str, settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
         made(layout, **settings)

@@ -48,9 +48,9 @@ def test_every_picture_is_found_again_with_its_bytes_and_mask(tmp_path: Path, la
             assert (row["mask_offset"], row["mask_size"], row["forged_fraction"]) == (None, None, 0.0)
         else:
             mask = decode_mask_png(reader.read(row["shard"], row["mask_offset"], row["mask_size"]))
-            wanted = decode_mask((source / "train_masks" / f"{path.stem}.npy").read_bytes(), (64, 64))
-            assert np.array_equal(mask, wanted)
-            assert row["forged_fraction"] == wanted.mean()
+            expected = decode_mask((source / "train_masks" / f"{path.stem}.npy").read_bytes(), (64, 64))
+            assert np.array_equal(mask, expected)
+            assert row["forged_fraction"] == expected.mean()
             assert (row["label"], row["label_name"], row["method"]) == (1, "forged", "forged")
     for split in ("train", "val", "test"):
         assert set(index.where(split=split).column("label")) == {0, 1}
@@ -324,8 +324,8 @@ def test_the_command_line_prints_a_summary_or_an_error(
 
 def test_workers_carry_neither_torch_nor_kfp_nor_pyarrow() -> None:
     code = "import sys, components.extract_frames.worker; print(*sorted(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {"torch", "kfp", "pyarrow", "boto3"}.isdisjoint(told.stdout.split())
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "kfp", "pyarrow", "boto3"}.isdisjoint(done.stdout.split())
 
 
 REAL = Path(os.environ.get("VERIFRAME_DATA", Path(__file__).parents[4] / "shared/data"))

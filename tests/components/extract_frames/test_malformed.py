@@ -164,10 +164,10 @@ def special_files(root: Path) -> dict[str, set[str]]:
     """Make what is no regular file, and return what is to be said of it."""
     os.mkfifo(root / "pipe.png")
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
-        here = Path.cwd()
+        before = Path.cwd()
         os.chdir(root)  # the path of a socket may have 107 bytes only
         listener.bind("socket.png")
-        os.chdir(here)
+        os.chdir(before)
     (root / "loop.png").symlink_to("loop.png")
     (root / "nowhere.png").symlink_to("absent.png")
     (root / "device.png").symlink_to("/dev/zero")

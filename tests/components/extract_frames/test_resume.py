@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from components.extract_frames.extract import extract_frames
-from components.extract_frames.plan import CHUNK_ENTRIES, Plan
+from components.extract_frames.plan import Plan
 from components.extract_frames.recipe import ExtractRecipe
 from core.errors import SettingsError
+from data.entries.stills import PICTURES
 
 Lay = Callable[..., Path]
 MakeRecipe = Callable[..., ExtractRecipe]
@@ -68,7 +69,7 @@ def test_a_killed_extraction_goes_on_and_ends_with_the_same_bytes(
     source = lay(tmp_path / "in", COUNT)
     settings = recipe(shard_bytes=SHARD_BYTES)
     extract_frames(str(source), tmp_path / "calm", str(tmp_path / "calm-shards"), settings, workers=2)
-    total = -(-2 * COUNT // CHUNK_ENTRIES)
+    total = -(-2 * COUNT // PICTURES.chunk_entries)
     assert len(jobs) == total
     calm = everything(tmp_path / "calm", tmp_path / "calm-shards")
     shutil.rmtree(tmp_path / "calm-shards")

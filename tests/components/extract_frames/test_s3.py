@@ -10,6 +10,7 @@ from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.errors import StorageError
 from core.storage import join, open_store
+from data.entries.stills import PICTURES
 from data.index import read_index
 from data.shards import ShardReader
 
@@ -44,7 +45,7 @@ def test_a_prefix_is_extracted_as_a_folder_is_in_bounded_disk(
     rejected: Callable[[Path], dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("components.extract_frames.plan.CHUNK_ENTRIES", 4)
+    monkeypatch.setitem(vars(PICTURES), "chunk_entries", 4)
     prefix, settings = fill(30), recipe(shard_bytes=30_000)
     shards, work = join(bucket, "shards"), tmp_path / "work"
     peak, ended = [0], threading.Event()

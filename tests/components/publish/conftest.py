@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bundle import BUNDLE_FILE, FORMAT_FILES, Bundle, BundleFile, BundleMember, member_path
+from bundle import BUNDLE_FILE, MODEL, Bundle, BundleFile, BundleMember, ExportedNetwork, network_path
+from bundle.document import FORMAT_SUFFIXES
 from bundle.regions.verdict import OperatingPoint
 from core.files import write_bytes
-from media.spec import ExtractionSpec, InputSpec
+from media.extraction import ExtractionSpec
+from media.spec import InputSpec
+from media.tensors import TensorSpec
+
+INPUT = InputSpec(views={"tiles": {}})
 
 MakeBundle = Callable[..., Path]
 MakeEvaluation = Callable[..., Path]
@@ -21,6 +26,14 @@ MakeEvaluation = Callable[..., Path]
 def _write(folder: Path, path: str, data: bytes) -> BundleFile:
     write_bytes(folder / path, data)
     return BundleFile(path=path, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def _network(folder: Path, member: str, generator: np.random.Generator) -> ExportedNetwork:
+    files = {
+        kind: _write(folder, network_path(member, MODEL, kind), generator.bytes(5_000)) for kind in FORMAT_SUFFIXES
+    }
+    logits = TensorSpec(datatype="FP32", shape=(1, *INPUT.only.tensor.shape[1:]))
+    return ExportedNetwork(inputs=INPUT.signature, outputs={"logits": logits}, files=files)
 
 
 @pytest.fixture
@@ -35,21 +48,21 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             BundleMember(
                 name=name,
                 family="forgery",
-                labels=("authentic", "forged"),
-                input=InputSpec(),
+                input=INPUT,
                 weight=1 / len(members),
                 temperature=1.0,
-                operating_point=point,
+                decision=point,
                 checkpoint_sha256="0" * 64,
-                files={kind: _write(folder, member_path(name, kind), generator.bytes(5_000)) for kind in FORMAT_FILES},
+                networks={MODEL: _network(folder, name, generator)},
             )
             for name in members
         )
         bundle = Bundle(
             name="forgery",
             version=version,
-            labels=("authentic", "forged"),
-            operating_point=point,
+            task="regions",
+            classes=("authentic", "forged"),
+            decision=point,
             extraction=ExtractionSpec(),
             members=described,
             card=_write(folder, "card.md", b"# card\n"),
@@ -91,7 +104,7 @@ def make_evaluation(tmp_path: Path) -> MakeEvaluation:
         }
         folder = tmp_path / f"evaluation-{len(made)}"
         made.append(folder)
-        write_bytes(folder / "metrics.json", json.dumps({"groups": {"v4": group}}).encode())
+        write_bytes(folder / "metrics.json", json.dumps({"task": "regions", "groups": {"v4": group}}).encode())
         return folder
 
     return make

@@ -1,25 +1,37 @@
 import pytest
 
 from bundle import Figures, Pointer
-from components.publish.gate import judge_release
-from components.publish.recipe import GateSettings
-from judging.evaluation import worst_retained
+from components.publish.gate import check_release
+from tasks.evaluation import worst_retained
+from tasks.faces.settings import FacesGate
+from tasks.regions.settings import RegionsGate
+from tasks.settings import GateSettings
 
-GATE = GateSettings(min_f1=0.5, max_authentic_fpr=0.1, robustness_floor=0.7, margin=0.05)
-GOOD = Figures(f1=0.6, authentic_fpr=0.05, robustness=0.8)
+GATE = RegionsGate(min_f1=0.5, max_authentic_fpr=0.1, robustness_floor=0.7, margin=0.05)
+
+
+def figures(**values: float | None) -> Figures:
+    return Figures(task="regions", values=values)
+
+
+def changed(before: Figures, change: dict[str, float | None]) -> Figures:
+    return before.model_copy(update={"values": before.values | change})
+
+
+GOOD = figures(f1=0.6, authentic_fpr=0.05, robustness=0.8)
 
 
 def current(f1: float | None = 0.6, authentic_fpr: float | None = 0.05) -> Pointer:
-    figures = Figures(f1=f1, authentic_fpr=authentic_fpr, robustness=1.0)
-    return Pointer(name="forgery", version="7", bundle_sha256="0" * 64, figures=figures, evaluation_sha256="0" * 64)
+    found = figures(f1=f1, authentic_fpr=authentic_fpr, robustness=1.0)
+    return Pointer(name="forgery", version="7", bundle_sha256="0" * 64, figures=found, evaluation_sha256="0" * 64)
 
 
-def failed(figures: Figures, gate: GateSettings = GATE, pointer: Pointer | None = None) -> list[str]:
-    return [f"{check.figure}: {check.because}" for check in judge_release(figures, gate, pointer) if not check.passed]
+def failed(given: Figures, gate: GateSettings = GATE, pointer: Pointer | None = None) -> list[str]:
+    return [f"{check.figure}: {check.because}" for check in check_release(given, gate, pointer) if not check.passed]
 
 
 def test_figures_at_their_limits_pass() -> None:
-    assert failed(Figures(f1=0.5, authentic_fpr=0.1, robustness=0.7)) == []
+    assert failed(figures(f1=0.5, authentic_fpr=0.1, robustness=0.7)) == []
 
 
 @pytest.mark.parametrize(
@@ -31,32 +43,32 @@ def test_figures_at_their_limits_pass() -> None:
     ],
 )
 def test_each_limit_refuses_by_itself(change: dict[str, float], expected: str) -> None:
-    assert failed(GOOD.model_copy(update=change)) == [expected]
+    assert failed(changed(GOOD, change)) == [expected]
 
 
 @pytest.mark.parametrize("figure", ["f1", "authentic_fpr", "robustness"])
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_a_figure_that_was_not_measured_does_not_pass(figure: str, value: float | None) -> None:
-    assert [line.split(":")[0] for line in failed(GOOD.model_copy(update={figure: value}))] == [figure]
+    assert [line.split(":")[0] for line in failed(changed(GOOD, {figure: value}))] == [figure]
 
 
 def test_a_limit_of_none_asks_for_nothing() -> None:
-    gate = GateSettings(min_f1=None, max_authentic_fpr=None, robustness_floor=None, margin=None)
-    nothing = Figures(f1=None, authentic_fpr=None, robustness=None)
-    assert judge_release(nothing, gate, current()) == []
+    gate = RegionsGate(min_f1=None, max_authentic_fpr=None, robustness_floor=None, margin=None)
+    nothing = figures(f1=None, authentic_fpr=None, robustness=None)
+    assert check_release(nothing, gate, current()) == []
 
 
 def test_all_failing_figures_are_listed() -> None:
-    assert len(failed(Figures(f1=0.1, authentic_fpr=0.9, robustness=0.1), pointer=current())) == 5
+    assert len(failed(figures(f1=0.1, authentic_fpr=0.9, robustness=0.1), pointer=current())) == 5
 
 
 def test_worse_than_the_current_release_within_the_margin_passes() -> None:
-    assert failed(Figures(f1=0.56, authentic_fpr=0.09, robustness=0.8), pointer=current()) == []
+    assert failed(figures(f1=0.56, authentic_fpr=0.09, robustness=0.8), pointer=current()) == []
 
 
 @pytest.mark.parametrize(("change", "figure"), [({"f1": 0.54}, "f1"), ({"authentic_fpr": 0.0999}, "authentic_fpr")])
 def test_worse_than_the_current_release_beyond_the_margin_is_refused(change: dict[str, float], figure: str) -> None:
-    lines = failed(GOOD.model_copy(update=change), pointer=current(authentic_fpr=0.04))
+    lines = failed(changed(GOOD, change), pointer=current(authentic_fpr=0.04))
     assert lines == [f"{figure}: current release 7, margin 0.05"]
 
 
@@ -65,9 +77,9 @@ def test_a_current_release_without_figures_is_no_measure() -> None:
 
 
 def test_a_check_says_figure_value_and_limit() -> None:
-    (check,) = [c for c in judge_release(GOOD.model_copy(update={"f1": 0.21}), GATE, None) if not c.passed]
+    (check,) = [c for c in check_release(changed(GOOD, {"f1": 0.21}), GATE, None) if not c.passed]
     assert str(check) == "f1 is 0.21, must be at least 0.5 (min_f1)"
-    (check,) = [c for c in judge_release(GOOD.model_copy(update={"f1": None}), GATE, None) if not c.passed]
+    (check,) = [c for c in check_release(changed(GOOD, {"f1": None}), GATE, None) if not c.passed]
     assert str(check) == "f1 was not measured, must be at least 0.5 (min_f1)"
 
 
@@ -89,13 +101,13 @@ def test_robustness_is_the_smallest_share_of_f1_that_is_left(
     assert worst_retained(clean, list(degraded.values())) == expected
 
 
-FACES = Figures(task="classification", auc=0.95, tpr=0.8, authentic_fpr=0.05, robustness=0.8)
-FACE_GATE = GateSettings(min_auc=0.9, min_tpr=0.7, max_authentic_fpr=0.1, robustness_floor=0.5, margin=0.02)
+FACES = Figures(task="faces", values={"auc": 0.95, "tpr": 0.8, "authentic_fpr": 0.05, "robustness": 0.8})
+FACE_GATE = FacesGate(min_auc=0.9, min_tpr=0.7, max_authentic_fpr=0.1, robustness_floor=0.5, margin=0.02)
 
 
 def released(**change: float) -> Pointer:
-    figures = FACES.model_copy(update=change)
-    return Pointer(name="faces", version="3", bundle_sha256="0" * 64, figures=figures, evaluation_sha256="0" * 64)
+    found = changed(FACES, dict(change))
+    return Pointer(name="faces", version="3", bundle_sha256="0" * 64, figures=found, evaluation_sha256="0" * 64)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +122,7 @@ def released(**change: float) -> Pointer:
 )
 def test_classifiers_have_limits_of_their_own(change: dict[str, float | None], expected: str) -> None:
     assert failed(FACES, FACE_GATE) == []
-    assert failed(FACES.model_copy(update=change), FACE_GATE) == [expected]
+    assert failed(changed(FACES, change), FACE_GATE) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +135,7 @@ def test_classifiers_are_held_against_the_current_release(old: dict[str, float],
     assert failed(FACES, FACE_GATE, released(**old)) == [f"{figure}: current release 3, margin 0.02"]
 
 
-def test_a_release_of_the_other_task_is_no_measure() -> None:
+def test_a_release_of_another_task_is_no_measure() -> None:
     assert failed(FACES, FACE_GATE, current(authentic_fpr=0.0)) == []
 
 

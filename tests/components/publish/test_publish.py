@@ -14,13 +14,13 @@ from bundle import BUNDLE_FILE, Pointer, fetch_release, read_bundle, read_pointe
 from components.publish import publish as step
 from components.publish.__main__ import main
 from components.publish.publish import DECISION_FILE, RefusedError, publish
-from components.publish.recipe import GateSettings, PublishRecipe
+from components.publish.recipe import PublishRecipe
 from core.errors import BadInputError, MismatchError, SettingsError, StorageError
 from core.storage import Store, open_store
 from core.storage.s3 import S3Store
 
 Make = Callable[..., Path]
-RECIPE = PublishRecipe(gate=GateSettings(min_f1=0.3, max_authentic_fpr=0.1, robustness_floor=0.5, margin=0.05))
+RECIPE = PublishRecipe(gate={"min_f1": 0.3, "max_authentic_fpr": 0.1, "robustness_floor": 0.5, "margin": 0.05})
 
 pytestmark = pytest.mark.s3
 
@@ -57,7 +57,7 @@ def test_a_release_lies_under_its_version_and_the_pointer_names_it(
     pointer = current(root)
     assert (pointer.name, pointer.version, pointer.previous) == ("forgery", "1", None)
     assert pointer.bundle_sha256 == read_bundle(bundle).sha256 == decision.bundle_sha256
-    assert pointer.figures.robustness == pytest.approx(0.45 / 0.6)
+    assert pointer.figures.task == "regions" and pointer.figures.values["robustness"] == pytest.approx(0.45 / 0.6)
     assert json.loads((tmp_path / "out" / DECISION_FILE).read_text())["decision"] == "released"
     assert fetch_release(root, "forgery", tmp_path / "fetched").sha256 == pointer.bundle_sha256
 
@@ -100,9 +100,9 @@ def test_a_refused_release_uploads_nothing_and_says_by_which_figures(
         "  robustness is 0.05, must be at least 0.5 (robustness_floor)",
     ]
     assert keys(root) == []
-    said = json.loads((tmp_path / "out" / DECISION_FILE).read_text())
-    assert said["decision"] == "refused"
-    assert [check["figure"] for check in said["checks"] if not check["passed"]] == [
+    decision = json.loads((tmp_path / "out" / DECISION_FILE).read_text())
+    assert decision["decision"] == "refused"
+    assert [check["figure"] for check in decision["checks"] if not check["passed"]] == [
         "f1",
         "authentic_fpr",
         "robustness",
@@ -131,6 +131,27 @@ def test_an_evaluation_without_degradations_does_not_pass_a_floor(
         publish(make_bundle(), make_evaluation(degraded={}), root, tmp_path / "out", RECIPE)
 
 
+def test_a_gate_of_another_task_is_refused(make_bundle: Make, make_evaluation: Make, tmp_path: Path) -> None:
+    recipe = PublishRecipe(gate={"min_auc": 0.9})
+    with pytest.raises(SettingsError, match=r"min_auc = 0\.9: unknown key; allowed: .*min_f1"):
+        publish(make_bundle(), make_evaluation(), str(tmp_path / "store"), tmp_path / "out", recipe)
+
+
+def test_an_evaluation_of_another_task_is_refused(make_bundle: Make, tmp_path: Path) -> None:
+    video = {"auc": 0.9, "ap": 0.9, "eer": 0.1, "balanced_accuracy": 0.9, "tpr_at_fpr_1": 0.5, "tpr_at_fpr_5": 0.6}
+    video |= {"macro_f1": 0.8, "ece": 0.1, "recall_forged": 0.8, "recall_authentic": 0.9}
+    group = {
+        "ensemble": {"datasets": {"set": {"video": video}}}, "members": {"a": {}, "b": {}}, "robustness": {},
+        "weights": {"a": 1.0, "b": 1.0}, "temperatures": {"a": 1.0, "b": 1.0}, "operating_point": {"threshold": 0.5},
+    }  # fmt: skip
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    document = {"task": "faces", "main_dataset": "set", "groups": {"second": group}}
+    (folder / "metrics.json").write_text(json.dumps(document))
+    with pytest.raises(MismatchError, match="is of task faces, the bundle of regions"):
+        publish(make_bundle(), folder, str(tmp_path / "store"), tmp_path / "out", RECIPE)
+
+
 def test_an_evaluation_of_other_members_is_refused(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
@@ -151,7 +172,7 @@ def test_a_group_that_was_not_evaluated_is_an_error_with_a_suggestion(
         )
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"groups": {"v4": {}}}', b'{"groups": []}'])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"task": "regions", "groups": {"v4": {}}}', b'{"groups": []}'])
 def test_what_is_no_evaluation_is_refused(root: str, make_bundle: Make, tmp_path: Path, content: bytes | None) -> None:
     folder = tmp_path / "evaluation"
     folder.mkdir()
@@ -246,7 +267,7 @@ def test_publishers_of_one_bundle_at_the_same_time_agree(
     assert current(root).previous is None
 
 
-def test_who_loses_the_race_is_judged_against_the_winner(
+def test_who_loses_the_race_is_checked_against_the_winner(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move = step._move
@@ -320,7 +341,7 @@ def test_an_ensemble_that_was_evaluated_as_it_is_released_has_no_differences(
     assert decision.differences == ()
 
 
-def test_weights_temperatures_and_threshold_that_were_not_evaluated_are_told(
+def test_weights_temperatures_and_threshold_that_were_not_evaluated_are_listed(
     make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
     evaluation = make_evaluation()
@@ -343,6 +364,9 @@ import sys
 heavy = ("torch", "scipy", "sklearn", "onnx", "onnxruntime", "models")
 sys.modules.update(dict.fromkeys(heavy))  # None makes an import fail
 import components.publish.component, components.publish.publish
+from tasks.task import TASKS
+for name in TASKS.names():
+    TASKS.get(name).release_figures.resolve()
 """
     root = Path(__file__).resolve().parents[3]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=120)

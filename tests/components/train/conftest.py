@@ -22,5 +22,6 @@ def clean_processes(fixed_commit: None) -> ForkServerContext:
     """
     context = multiprocessing.get_context("forkserver")
     networks = ["models.forgery.network", "models.spotter.network"]
-    context.set_forkserver_preload(["components.train.__main__", "components.train.step", *networks])
+    tasks = [f"tasks.{task}.{part}" for task in ("faces", "regions") for part in ("training", "validation")]
+    context.set_forkserver_preload(["components.train.__main__", "components.train.step", *networks, *tasks])
     return context

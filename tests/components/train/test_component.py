@@ -8,7 +8,7 @@ from kfp.dsl import Dataset, Model
 
 from components.train.component import train
 from components.train.recipe import TrainRecipe
-from components.train.step import train as train_here
+from components.train.step import train as train_step
 from core.files import sha256_file
 from core.settings import validate
 
@@ -17,7 +17,7 @@ def test_the_component_fine_tunes_with_artifacts_of_the_pipeline(
     tiny_dataset: Path, tiny_recipe: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     tiny_recipe["epochs"] = 1
-    train_here(tiny_dataset, tmp_path / "v3", validate(TrainRecipe, tiny_recipe, "recipe"))
+    train_step(tiny_dataset, tmp_path / "v3", validate(TrainRecipe, tiny_recipe, "recipe"))
     monkeypatch.setattr(builtins, "print", builtins.print)  # a local run may leave another one behind
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
 

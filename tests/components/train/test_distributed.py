@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 import torch
 
-from components.train import samples, step
+from components.train import step
 from components.train.__main__ import main
 from components.train.distributed import Processes, launch, must_launch
 from components.train.errors import ProcessesFailedError
 from components.train.recipe import TrainRecipe
-from components.train.sampling import draw, sample_weights
+from components.train.sampling import draw
 from core.settings import load
 from data.index import read_index
+from data.labels import is_manipulated
 from models.checkpoint import read_checkpoint
+from tasks.regions import training
+from tasks.weights import drawn_weights, row_weights
 
 PATIENCE = 240  # seconds
 BATCHES = 24  # an epoch
@@ -51,7 +54,7 @@ def _train_as_rank(rank: int, port: int, dataset: Path, recipe: Path, output: Pa
     torch.set_num_threads(1)
     drawn = []
 
-    class Recording(samples.PictureDataset):
+    class Recording(training.PictureDataset):
         def __getitem__(self, key):
             drawn.append(key)
             return super().__getitem__(key)
@@ -62,7 +65,7 @@ def _train_as_rank(rank: int, port: int, dataset: Path, recipe: Path, output: Pa
             notes = {"drawn": drawn, "weights": dict(self.network.named_parameters())}
             torch.save(notes, output.parent / f"rank{rank}.pt")
 
-    samples.PictureDataset, step.Trainer = Recording, Keeping  # type: ignore[misc]
+    training.PictureDataset, step.Trainer = Recording, Keeping  # type: ignore[misc]
     step.train(dataset, output, load(TrainRecipe, recipe))
 
 
@@ -106,7 +109,9 @@ def test_two_processes_reach_the_same_weights_on_the_samples_of_one_and_survive_
         assert torch.equal(value, ranks[1]["weights"][name]), name
 
     parsed = load(TrainRecipe, recipe)
-    weights = sample_weights(read_index(tiny_dataset).where(split="train"), frozenset(), parsed.sampling)
+    split = read_index(tiny_dataset).where(split="train")
+    sampling = parsed.parsed_sampling
+    weights = drawn_weights(row_weights(split, frozenset(), sampling), is_manipulated(split.column("label")), sampling)
     alone = [np.stack(draw(weights, parsed.seed, epoch, 4 * BATCHES), axis=1) for epoch in (0, 1)]
     halves = [np.array(notes["drawn"]).reshape(2, BATCHES, 2, 2) for notes in ranks]  # epoch, batch, place, (row, seed)
     together = np.concatenate(halves, axis=2).reshape(2, 4 * BATCHES, 2)

@@ -10,7 +10,7 @@ import torch
 from bench.face_models import INPUTS, SETTINGS
 from components.train.recipe import TrainRecipe
 from components.train.step import train
-from core.settings import validate
+from core.settings import merge, validate
 from models.checkpoint import read_checkpoint
 from models.genconvit import load_genconvit_from_checkpoint
 from models.spotter import load_spotter
@@ -38,7 +38,7 @@ def recipe(family: str, **changes: Any) -> TrainRecipe:
         "member": family,
         "family": family,
         "model": SETTINGS[family],
-        "input": INPUTS[family].model_dump(),
+        "input": merge(INPUTS[family], {"views": {"face": {"margin": 1.0}}}),
         "policy": "faces_light",
         "batch_size": 4,
         "epochs": 8,

@@ -40,34 +40,54 @@ class Data:
     def __iter__(self) -> Iterator[dict]:
         for pairs in self.batches:
             rows = [row for row, _ in pairs]
-            yield {"image": self.images[rows], "mask": self.masks[rows], "sample_id": [f"s{row}" for row in rows]}
+            yield {
+                "views": {"tiles": self.images[rows]},
+                "mask": self.masks[rows],
+                "sample_id": [f"s{row}" for row in rows],
+            }
 
 
 class Scale(nn.Module):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return pixels.float() / 255
+    def forward(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: pixels.float() / 255 for name, pixels in views.items()}
+
+
+class Tiny(nn.Sequential):
+    """A network of one view."""
+
+    def forward(self, views: dict[str, Tensor]) -> Tensor:
+        """Run the layers on it."""
+        return super().forward(views["tiles"])
 
 
 def _network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Dropout(0.25), nn.Conv2d(4, 1, 1))
+    return Tiny(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Dropout(0.25), nn.Conv2d(4, 1, 1))
 
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a function that makes a trainer; ``batches`` an epoch, ``metrics`` what validation will say."""
+    """Return a function that makes a trainer; ``batches`` an epoch, ``metrics`` what validation will give."""
 
     def build(
         batches: int = 4, metrics: list[float] | None = None, network: nn.Module | None = None, **keys
     ) -> Trainer:
-        given = {"member": "x", "batch_size": 2, "epochs": 1, "device": "cpu", "checkpoint_every_steps": 1, **keys}
+        given = {
+            "member": "x",
+            "input": {"views": {"tiles": {}}},
+            "batch_size": 2,
+            "epochs": 1,
+            "device": "cpu",
+            "checkpoint_every_steps": 1,
+            **keys,
+        }
         recipe = validate(TrainRecipe, given, "recipe")
         sampler = EpochBatches(np.ones(SAMPLES), seed=0, batch_size=recipe.batch_size, batches=batches)
         answers = iter(metrics or [0.5] * recipe.epochs)
-        judged: list[dict] = []
+        validated: list[dict] = []
 
-        def judge(judged_network: nn.Module) -> dict[str, float]:
-            judged.append(copy.deepcopy(judged_network.state_dict()))
+        def validation(candidate: nn.Module) -> dict[str, float]:
+            validated.append(copy.deepcopy(candidate.state_dict()))
             return {"f1": next(answers), "authentic_fpr": 0.0}
 
         parts = Parts(
@@ -77,13 +97,13 @@ def make(tmp_path):
             loader=Data(sampler),  # type: ignore[arg-type]
             batches=sampler,
             steps=batches // recipe.accumulate,
-            validate=judge,
+            validate=validation,
             describe=Checkpoint(epoch=0, model_state_dict={}),
         )
         processes = Processes(0, 1, torch.device("cpu"))
         state = RunState(str(tmp_path / "state"), recipe.name, recipe.keep_last)
         trainer = Trainer(recipe, parts, state, EpochLog(tmp_path / "log.jsonl"), processes, Termination())
-        trainer.validated = judged  # type: ignore[attr-defined]
+        trainer.validated = validated  # type: ignore[attr-defined]
         return trainer
 
     return build
@@ -206,7 +226,13 @@ def test_running_out_of_memory_says_which_recipe_keys_to_lower(make):
     trainer.model = Exhausted()
     with pytest.raises(DeviceMemoryError) as caught:
         trainer.run()
-    for words in ("batch_size (now 4", "accumulate", "input.size (now 512)", "precision", "Tried to allocate 2.00 GiB"):
+    for words in (
+        "batch_size (now 4",
+        "accumulate",
+        "input.views.tiles.size (now 512)",
+        "precision",
+        "Tried to allocate 2.00 GiB",
+    ):
         assert words in str(caught.value)
 
 
@@ -233,3 +259,35 @@ def test_a_compiled_network_keeps_the_names_of_its_weights(make, monkeypatch):
     assert calls == [compiled.network]
     assert list(compiled.network.state_dict()) == list(_network().state_dict())
     torch.testing.assert_close(_weights(compiled), _weights(plain))
+
+
+class TwoViews(nn.Module):
+    """A network of two views, one of which may be missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tiles, self.other = nn.Conv2d(3, 1, 1), nn.Conv2d(3, 1, 1)
+
+    def forward(self, views: dict[str, Tensor]) -> Tensor:
+        """Add what both say, where both are there."""
+        return self.tiles(views["tiles"]) + self.other(views["other"]) * views["other_present"][:, None, None, None]
+
+
+class Present(Scale):
+    def forward(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Pass on what is no picture."""
+        return {name: array if array.dtype == torch.bool else array.float() / 255 for name, array in views.items()}
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_network_of_several_views_learns_from_those_that_are_there(make, present):
+    trainer = make(network=TwoViews(), optimizer=SGD)
+    first = next(iter(trainer.parts.loader))
+    images = first["views"]["tiles"]
+    views = {"tiles": images, "other": images.flip(2), "other_present": torch.full((len(images),), present)}
+    object.__setattr__(trainer.parts, "loader", [{**first, "views": views}])
+    object.__setattr__(trainer.parts, "normalize", Present())
+    before = copy.deepcopy(trainer.network.state_dict())
+    trainer.run()
+    assert not torch.equal(trainer.network.tiles.weight, before["tiles.weight"])
+    assert torch.equal(trainer.network.other.bias, before["other.bias"]) != present

@@ -9,10 +9,10 @@ CUDA = torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"), [("auto", "fp32"), ("fp32", "fp32"), ("bf16", "bf16"), ("fp16", "fp16")]
+    ("requested", "expected"), [("auto", "fp32"), ("fp32", "fp32"), ("bf16", "bf16"), ("fp16", "fp16")]
 )
-def test_a_cpu_computes_in_fp32_unless_asked_for_another_format(wanted, expected):
-    assert choose_precision(wanted, CPU) == expected
+def test_a_cpu_computes_in_fp32_unless_asked_for_another_format(requested, expected):
+    assert choose_precision(requested, CPU) == expected
 
 
 @pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16"), (False, "fp16")])
@@ -29,11 +29,11 @@ def test_bf16_that_would_be_emulated_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)]
+    ("requested", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)]
 )
-def test_the_forward_pass_runs_in_the_chosen_format(wanted, dtype):
+def test_the_forward_pass_runs_in_the_chosen_format(requested, dtype):
     layer = torch.nn.Linear(4, 4)
-    with Precision(wanted, CPU).autocast():
+    with Precision(requested, CPU).autocast():
         assert layer(torch.ones(2, 4)).dtype == dtype
 
 

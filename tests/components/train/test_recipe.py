@@ -6,12 +6,12 @@ from core.settings import parse, validate
 
 
 def _recipe(**changes):
-    return validate(TrainRecipe, {"member": "x", **changes}, "recipe")
+    return validate(TrainRecipe, {"member": "x", "input": {"views": {"tiles": {}}}, **changes}, "recipe")
 
 
 def test_the_defaults_are_the_published_settings():
     recipe = _recipe()
-    assert (recipe.input.size, recipe.batch_size, recipe.epochs) == (512, 4, 25)
+    assert (recipe.input.only.size, recipe.batch_size, recipe.epochs) == (512, 4, 25)
     assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.optimizer.weight_decay) == ("adamw", 1e-4, 1e-4)
     assert recipe.schedule.name == "cosine"
     assert recipe.policy == "forgery"
@@ -56,14 +56,35 @@ def test_a_key_of_free_settings_that_one_recipe_lacks_is_a_difference():
     assert differing_keys(left, _recipe().model_dump(mode="json")) == {"model.gate": ("none", None)}
 
 
-def test_views_clips_and_pseudo_fakes_belong_to_classifiers_of_faces():
-    def told(**keys) -> str:
-        with pytest.raises(SettingsError) as caught:
-            validate(TrainRecipe, {"member": "x", **keys}, "recipe")
-        return str(caught.value)
+def _error(**keys) -> str:
+    with pytest.raises(SettingsError) as caught:
+        _recipe(**keys)
+    return str(caught.value)
 
-    assert "input.view = 'whole': family forgery (task segmentation) needs tiles" in told(input={"view": "whole"})
-    single = {"view": "whole", "frames": 2, "mean": [0.0] * 3, "std": [1.0] * 3}
-    assert "family genconvit judges single pictures, so 1" in told(family="genconvit", input=single)
-    assert "family forgery is no classifier" in told(sampling={"pseudo_fakes": {}})
-    assert "leaves no room for real fakes" in told(sampling={"balanced": True, "pseudo_fakes": {"probability": 0.5}})
+
+def test_views_clips_and_sampling_are_those_of_the_family_and_its_task():
+    assert "input.views = face: family forgery reads tiles" in _error(input={"views": {"face": {}}})
+    single = {"views": {"face": {"mean": [0.0] * 3, "std": [1.0] * 3}}, "frames": 2}
+    assert "family genconvit judges single pictures, so 1" in _error(family="genconvit", input=single)
+    assert "pseudo_fakes" in _error(sampling={"pseudo_fakes": {}})
+    faces = {"family": "spotter", "input": {"views": {"face": {}}, "frames": 2}}
+    assert _recipe(**faces, sampling={"pseudo_fakes": {}}).parsed_sampling.pseudo_fakes.probability == 0.5
+    tight = {"balanced": True, "pseudo_fakes": {"probability": 0.5}}
+    assert "leaves no room for real fakes" in _error(**faces, sampling=tight)
+
+
+def test_an_input_must_be_given():
+    with pytest.raises(SettingsError, match="input"):
+        validate(TrainRecipe, {"member": "x"}, "recipe")
+
+
+def test_every_key_is_documented():
+    def undocumented(schema: dict) -> list[str]:
+        return [
+            f"{name}.{key}"
+            for name, part in {"": schema, **schema.get("$defs", {})}.items()
+            for key, value in part.get("properties", {}).items()
+            if "description" not in value
+        ]
+
+    assert undocumented(TrainRecipe.model_json_schema()) == []

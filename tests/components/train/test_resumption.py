@@ -131,7 +131,7 @@ def test_a_run_on_clips_of_faces_and_pseudo_fakes_goes_on_as_exactly(
     faces = {
         "family": "spotter",
         "model": {"backbone": "test_efficientnet", "weights": "random", "pyramid_channels": 16, "gru_width": 8},
-        "input": {"view": "whole", "size": 64, "frames": 3},
+        "input": {"views": {"face": {"size": 64, "margin": 1.0}}, "frames": 3},
         "policy": "faces",
         "monitor": {"metric": "auc"},
     }

@@ -1,82 +1,11 @@
 from collections import Counter
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.train.recipe import SamplingSettings
-from components.train.sampling import EpochBatches, draw, sample_weights, steps_per_epoch
-from core.errors import BadInputError
-from data.index import SampleIndex
-from data.tracks import find_tracks
-from media.selfblend.settings import PseudoFakeSettings
-from media.spec import PreprocessingSpec
-
-
-def _index(fractions: list[float], labels: list[int]) -> SampleIndex:
-    table = pa.table(
-        {
-            "sample_id": [f"s{number}" for number in range(len(labels))],
-            "label": pa.array(labels, pa.int8()),
-            "forged_fraction": fractions,
-        }
-    )
-    return SampleIndex(table, PreprocessingSpec(), "shards", "0" * 64)
-
-
-def test_weights_follow_the_forged_area_and_name_hard_negatives():
-    index = _index([0.0, 0.0, 0.0099, 0.01, 0.0499, 0.05, 0.7, 1.0], [0, 0, 1, 1, 1, 1, 1, 1])
-    weights = sample_weights(index, frozenset({"s1"}), SamplingSettings())
-    assert weights.tolist() == [1, 5, 3, 2, 2, 1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("fakes", "share"),
-    [
-        (None, 0.5),
-        ({"probability": 0.2}, 0.625),
-        ({"probability": 1 / 3}, 0.75),
-        ({"probability": 0.4, "real_fakes": False}, 1.0),
-    ],
-)
-def test_half_of_all_draws_stay_authentic_when_balanced(fakes, share):
-    settings = SamplingSettings(balanced=True, pseudo_fakes=None if fakes is None else PseudoFakeSettings(**fakes))
-    index = _index([0.0] * 7 + [1.0] * 3, [0] * 7 + [1] * 3)
-    weights = sample_weights(index, frozenset({"s0"}), settings)
-    assert weights.sum() == pytest.approx(1)
-    assert weights[:7].sum() == pytest.approx(share)
-    assert weights[0] == pytest.approx(5 * weights[1])  # balance keeps the proportions within a class
-    if fakes is None or fakes.get("real_fakes", True):
-        assert share * (1 - (fakes or {"probability": 0})["probability"]) == pytest.approx(0.5)
-
-
-def test_real_fakes_are_never_drawn_where_pseudo_fakes_stand_for_them():
-    settings = SamplingSettings(pseudo_fakes=PseudoFakeSettings(real_fakes=False))
-    index = _index([0.0, 1.0, 0.0, 1.0], [0, 1, 0, 1])
-    assert sample_weights(index, frozenset(), settings).tolist() == [1, 0, 1, 0]
-
-
-def test_balancing_needs_both_classes():
-    with pytest.raises(BadInputError, match="nothing manipulated can be drawn"):
-        sample_weights(_index([0.0, 0.0], [0, 0]), frozenset(), SamplingSettings(balanced=True))
-
-
-def test_a_track_weighs_what_its_heaviest_row_does():
-    index = _index([0.0, 1.0, 0.0, 0.0, 0.005], [0, 1, 0, 0, 1])
-    table = index.table.append_column("media_id", pa.array(["a", "b", "a", "c", "b"]))
-    table = table.append_column("track", pa.array([0, 0, 0, 0, 1])).append_column("frame", pa.array([0, 0, 1, 0, 0]))
-    index = SampleIndex(table, index.spec, index.shards, index.sha256)
-    weights = sample_weights(index, frozenset({"s2"}), SamplingSettings(), find_tracks(index))
-    assert weights.tolist() == [5, 1, 3, 1]  # a, both tracks of b, c
-
-
-def test_nothing_to_draw_from_is_an_error():
-    with pytest.raises(BadInputError, match="nothing to draw from"):
-        sample_weights(_index([], []), frozenset(), SamplingSettings())
-    with pytest.raises(BadInputError, match="2 train samples, all of weight 0"):
-        sample_weights(_index([0.0, 0.0], [0, 0]), frozenset(), SamplingSettings(authentic=0))
+from components.train.sampling import EpochBatches, draw, steps_per_epoch
 
 
 def test_rows_are_drawn_in_proportion_to_their_weights_and_never_at_weight_zero():

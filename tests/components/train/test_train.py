@@ -19,6 +19,7 @@ from core.files import sha256_file
 from core.settings import validate
 from data.index import read_index
 from models.checkpoint import load_network, read_checkpoint, save_checkpoint
+from tasks.regions import validation
 
 
 def _recipe(keys: dict, **changes) -> TrainRecipe:
@@ -34,7 +35,7 @@ def trained(tiny_dataset, tmp_path_factory) -> Path:
         "model": {
             "encoder": "tu-test_efficientnet", "weights": "random", "pyramid_channels": 32, "segmentation_channels": 32
         },
-        "input": {"size": 64, "overlap": 16}, "optimizer": {"lr": 0.003},
+        "input": {"views": {"tiles": {"size": 64, "overlap": 16}}}, "optimizer": {"lr": 0.003},
     }  # fmt: skip
     (folder / "recipe.json").write_text(json.dumps(recipe))
     arguments = [f"--dataset={tiny_dataset}", f"--recipe={folder / 'recipe.json'}", f"--output={folder / 'out'}"]
@@ -57,8 +58,9 @@ def test_the_artifact_describes_itself(trained, tiny_dataset):
     assert set(document["metrics"]) >= {"f1", "iou", "authentic_fpr", "threshold"}
     loaded = load_network(checkpoint)
     assert (loaded.member, loaded.generation) == ("tiny", "v3")
-    assert loaded.spec.input.size == 64
-    assert loaded.network(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 64, 64)
+    assert loaded.spec.input.only.size == 64
+    assert loaded.classes == read_index(tiny_dataset).spec.classes
+    assert loaded.network({"tiles": torch.zeros(1, 3, 64, 64)}).shape == (1, 1, 64, 64)
     content = read_checkpoint(checkpoint)
     assert content.dataset_sha256 == read_index(tiny_dataset).sha256
     assert content.metrics == document["metrics"]
@@ -112,17 +114,14 @@ def test_a_start_with_another_data_set_on_the_same_state_is_refused(trained, tin
 
 
 def test_a_termination_during_validation_loses_nothing(trained, tiny_dataset, recipe, tmp_path, monkeypatch):
-    validate_network = step.validate
-
     def terminate(*arguments, **keys):
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("it went on")
 
-    monkeypatch.setattr(step, "validate", terminate)
-    with pytest.raises(SystemExit) as caught:
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.setattr(validation, "validate", terminate)
         train(tiny_dataset, tmp_path / "out", _recipe(recipe))
     assert caught.value.code == 143
-    monkeypatch.setattr(step, "validate", validate_network)
     summary = train(tiny_dataset, tmp_path / "out", _recipe(recipe))
     assert summary.checkpoint.read_bytes() == (trained / "tiny_v3_best.pth").read_bytes()
 
@@ -168,9 +167,16 @@ def test_a_later_generation_without_a_base_says_which_one_it_needs(tiny_dataset,
 
 
 def test_a_base_of_another_normalisation_is_refused(trained, tiny_dataset, recipe, tmp_path):
-    other = _recipe(recipe, generation="v4", input={**recipe["input"], "mean": [0.5, 0.5, 0.5]})
-    with pytest.raises(MismatchError, match=r"input.mean = \(0.485, 0.456, 0.406\), the recipe has \(0.5, 0.5, 0.5\)"):
+    view = recipe["input"]["views"]["tiles"]
+    other = _recipe(recipe, generation="v4", input={"views": {"tiles": {**view, "mean": [0.5, 0.5, 0.5]}}})
+    message = r"input.views.tiles.mean = \(0.485, 0.456, 0.406\), the recipe has \(0.5, 0.5, 0.5\)"
+    with pytest.raises(MismatchError, match=message):
         train(tiny_dataset, tmp_path / "out", other, base=trained)
+
+
+def test_a_data_set_that_cannot_show_the_views_is_refused(tiny_faces, recipe, tmp_path):
+    with pytest.raises(MismatchError, match=r"tiny_v3 cannot read .*: tiles are of whole pictures"):
+        train(tiny_faces, tmp_path / "out", _recipe(recipe))
 
 
 def test_a_published_checkpoint_serves_as_a_base(trained, tiny_dataset, recipe, tmp_path):
@@ -208,5 +214,5 @@ def test_the_command_line_explains_errors_without_a_traceback(tiny_dataset, reci
     path = tmp_path / "recipe.yaml"
     path.write_text("member: x\nfamily: forgery\noptimiser: {lr: 1}\n")
     assert main([f"--dataset={tiny_dataset}", f"--recipe={path}", f"--output={tmp_path / 'out'}"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("error: ") and "optimiser" in said and "Traceback" not in said
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and "optimiser" in errors and "Traceback" not in errors

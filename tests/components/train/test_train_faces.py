@@ -16,15 +16,15 @@ from components.train.__main__ import main
 from data.index import SPLITS, read_index
 from data.shards import ShardReader
 from judging.bootstrap import Bootstrap
-from judging.heatmaps import judge_heatmaps
-from media.spec import ExtractionSpec, FaceSpec, PreprocessingSpec
+from media.extraction import ExtractionSpec, FaceSpec, SampleSpec
 from models.checkpoint import load_network, read_checkpoint
+from tasks.faces.heatmaps import evaluate_heatmaps
 
 SPOTTER = {
     "member": "clips",
     "family": "spotter",
     "model": {"backbone": "test_efficientnet", "weights": "random", "pyramid_channels": 16, "gru_width": 8},
-    "input": {"view": "whole", "size": 64, "frames": 3},
+    "input": {"views": {"face": {"size": 64, "margin": 1.0}}, "frames": 3},
     "policy": "faces",
     "sampling": {"balanced": True, "pseudo_fakes": {"probability": 0.3}, "samples_per_epoch": 16},
     "monitor": {"metric": "auc", "max_authentic_fpr": None},
@@ -53,11 +53,11 @@ def test_the_artifact_is_a_classifier_with_the_figures_of_whole_media(trained, t
         "loss", "auc", "frame_auc", "eer", "threshold", "balanced_accuracy", "authentic_fpr"
     }  # fmt: skip
     loaded = load_network(trained / document["checkpoint"])
-    assert loaded.family.task == "classification"
-    assert (loaded.spec.input.view, loaded.spec.input.frames) == ("whole", 3)
+    assert loaded.family.task == "faces"
+    assert (list(loaded.spec.input.views), loaded.spec.input.frames) == (["face"], 3)
     assert loaded.spec.extraction.faces == read_index(tiny_faces).spec.extraction.faces
     frames = torch.zeros(5, 3, 64, 64)
-    assert loaded.network(frames, torch.tensor([3, 2])).shape == (2, 1)
+    assert loaded.network({"face": frames}, torch.tensor([3, 2])).shape == (2, 1)
 
 
 def test_the_log_counts_clips_and_names_the_loss_of_the_family(trained):
@@ -78,11 +78,11 @@ def test_another_process_trains_the_same_model(trained, tiny_faces, tmp_path):
     assert all(torch.equal(one.model_state_dict[name], value) for name, value in other.model_state_dict.items())
 
 
-def test_real_faces_are_split_by_pair_trained_on_and_judged(real_media, tmp_path):
+def test_real_faces_are_split_by_pair_trained_on_and_evaluated(real_media, tmp_path):
     recipe = ExtractRecipe(
         layout="real-fake-frames",
         dataset="faces",
-        spec=PreprocessingSpec(extraction=ExtractionSpec(faces=FaceSpec(margin=1.0))),
+        spec=SampleSpec(extraction=ExtractionSpec(faces=FaceSpec(margin=1.0))),
     )
     extract_frames(str(real_media / "faces"), tmp_path / "index", str(tmp_path / "shards"), recipe, workers=1)
     index = read_index(tmp_path / "index")
@@ -91,9 +91,9 @@ def test_real_faces_are_split_by_pair_trained_on_and_judged(real_media, tmp_path
     output = _train(tmp_path / "index", tmp_path)
     metrics = json.loads((output / "model.json").read_text())["metrics"]
     assert all(np.isfinite(value) for value in metrics.values())
-    judged = judge_heatmaps(
+    found = evaluate_heatmaps(
         load_network(output / "clips_v3_best.pth"), index.where(split="val"), ShardReader(index.shards), seed=0,
         count=6, device="cpu", bootstrap=Bootstrap(resamples=20),
     )  # fmt: skip
-    assert list(judged.figures["maps"]) == ["multi", "single", "centre"]
-    assert judged.figures["pictures"] == 6
+    assert list(found.figures["maps"]) == ["multi", "single", "centre"]
+    assert found.figures["pictures"] == 6

@@ -23,11 +23,11 @@ keys = st.lists(names, min_size=1, max_size=3).map("/".join)
 @settings(max_examples=60, deadline=None)
 @given(st.sets(keys, max_size=12), st.text("ab./-0", max_size=3))
 def test_any_keys_are_listed_in_the_order_of_their_bytes(
-    tmp_path_factory: pytest.TempPathFactory, wanted: set[str], prefix: str
+    tmp_path_factory: pytest.TempPathFactory, keys: set[str], prefix: str
 ) -> None:
     store = FileStore(tmp_path_factory.mktemp("store"))
     written = set()
-    for key in sorted(wanted):
+    for key in sorted(keys):
         if not any(key.startswith(f"{other}/") or other.startswith(f"{key}/") for other in written):
             (store.root / key).parent.mkdir(parents=True, exist_ok=True)
             (store.root / key).touch()
@@ -47,10 +47,10 @@ def test_a_file_uri_may_hold_escaped_characters(tmp_path: Path) -> None:
 
 def test_a_relative_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    store = open_store("here")
+    store = open_store("there")
     monkeypatch.chdir("/")
     store.write("key", b"1")
-    assert (tmp_path / "here" / "key").read_bytes() == b"1"
+    assert (tmp_path / "there" / "key").read_bytes() == b"1"
 
 
 def test_links_are_followed_but_not_round_in_circles(tmp_path: Path) -> None:

@@ -8,16 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from skimage import data
 
 from core.errors import BadInputError, MismatchError, SettingsError
+from media.extraction import YUNET_SHA256, ClipFrames, DetectorSpec, EvenFrames, ExtractionSpec, FaceSpec
 from media.faces import Face, FaceDetector, faces_of_picture, faces_of_video
-from media.faces.cropping import cut
 from media.faces.detector import MAX_FACES, WEIGHTS
 from media.faces.tracking import Tracker, between, colours, is_cut, overlap, smoothed
-from media.spec import YUNET_SHA256, ClipFrames, DetectorSpec, EvenFrames, ExtractionSpec, FaceSpec
 from tests.clips import portrait, write_clip
 
 EYES = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
@@ -110,7 +107,8 @@ def test_a_face_is_followed_through_a_clip(tmp_path: Path, detector: FaceDetecto
     assert found.facts is not None
     assert found.facts.codec == "h264"
     for crop in found.crops:
-        assert crop.rgb.shape == (256, 256, 3)
+        assert crop.rgb.shape == (crop.cut.crop[2] - crop.cut.crop[0],) * 2 + (3,)
+        assert crop.sample.rgb is crop.rgb
         (searched,) = detector.detect(portrait(crop.frame))
         assert overlap(Face(crop.box, 1, searched.landmarks), searched) > 0.75
 
@@ -190,41 +188,6 @@ def test_what_is_no_specification_of_faces_in_video(detector: FaceDetector) -> N
         faces_of_video(b"", ExtractionSpec(), detector)
     with pytest.raises(BadInputError):
         faces_of_video(b"", spec(), detector)
-
-
-@given(
-    st.tuples(st.floats(-50, 150), st.floats(-50, 150)),
-    st.floats(2, 200),
-    st.integers(16, 64),
-    st.floats(1, 4),
-    st.sampled_from(["none", "landmarks5"]),
-)
-def test_crops_have_their_size_wherever_the_box_lies(
-    corner: tuple[float, float], side: float, size: int, margin: float, alignment: Any
-) -> None:
-    rgb = np.zeros((100, 120, 3), np.uint8)
-    crop = cut(rgb, face(*corner, side), FaceSpec(size=size, margin=margin, alignment=alignment))
-    assert crop.shape == (size, size, 3)
-    assert crop.dtype == np.uint8
-
-
-def test_the_margin_is_that_of_the_longer_side() -> None:
-    rgb = np.zeros((300, 300, 3), np.uint8)
-    rgb[100:200, 120:180] = 255
-    box = Face((120, 100, 180, 200), 0.9, face(100, 100, 100).landmarks)
-    crop = cut(rgb, box, FaceSpec(size=130, margin=1.3))  # as large as the square: not scaled
-    assert np.array_equal(crop, rgb[85:215, 85:215])
-
-
-def test_alignment_lays_the_eyes_level() -> None:
-    rgb = np.zeros((300, 300, 3), np.uint8)
-    right, left = (110, 140), (190, 190)
-    for x, y in (right, left):
-        cv2.circle(rgb, (x, y), 6, (255, 255, 255), -1)
-    points = np.array([right, left, (150, 170), (120, 210), (160, 220)], np.float32)
-    crop = cut(rgb, Face((90, 110, 210, 230), 0.9, points), FaceSpec(size=156, alignment="landmarks5"))
-    rows = [np.flatnonzero(half.max(axis=(1, 2)) > 127).mean() for half in (crop[:, :78], crop[:, 78:])]
-    assert rows[0] == pytest.approx(rows[1], abs=1.5)
 
 
 def test_tracks_survive_a_face_that_is_missed_but_not_forever() -> None:

@@ -30,9 +30,9 @@ def test_every_shape_is_a_mask_of_the_picture_and_repeats(photos, shape):
 
 @pytest.mark.parametrize("shape", ["blob", "polygon", "rectangle", "half", "object", "background"])
 def test_areas_come_out_about_as_wanted(photos, shape):
-    wanted = 0.12
-    areas = [draw_region(np.random.default_rng(s), photos["astronaut"], shape, wanted).mean() for s in range(20)]
-    assert 0.5 * wanted < np.median(areas) < 1.5 * wanted
+    target = 0.12
+    areas = [draw_region(np.random.default_rng(s), photos["astronaut"], shape, target).mean() for s in range(20)]
+    assert 0.5 * target < np.median(areas) < 1.5 * target
 
 
 def test_shapes_differ_between_seeds(photos):

@@ -1,15 +1,20 @@
 import numpy as np
 import pytest
 
+from media.selfblend.placing import Place
 from media.selfblend.regions import Region, draw_region, render_region
 
 SQUARE = np.array([[-0.25, -0.25], [0.25, -0.25], [0.25, 0.25], [-0.25, 0.25]])
 
 
+def place(height: int, width: int, margin: float) -> Place:
+    return Place(((width - 1) / 2, (height - 1) / 2), max(height, width) / margin, width, height)
+
+
 @pytest.mark.parametrize(("height", "width"), [(200, 200), (200, 120), (99, 201)])
 @pytest.mark.parametrize("margin", [1.0, 2.0])
 def test_a_region_is_drawn_in_the_middle_and_as_large_as_the_margin_says(height, width, margin):
-    weight = render_region(Region(SQUARE, softness=0.001), height, width, margin)
+    weight = render_region(Region(SQUARE, softness=0.001), height, width, place(height, width, margin))
     rows, columns = np.nonzero(weight >= 0.5)
     side = max(height, width) / margin / 2
     assert np.ptp(rows) + 1 == pytest.approx(min(side, height), abs=2)
@@ -19,7 +24,7 @@ def test_a_region_is_drawn_in_the_middle_and_as_large_as_the_margin_says(height,
 
 
 def test_the_edge_is_as_soft_as_asked_and_the_inside_whole():
-    hard, soft = (render_region(Region(SQUARE, softness), 200, 200, 1.0) for softness in (0.002, 0.05))
+    hard, soft = (render_region(Region(SQUARE, softness), 200, 200, place(200, 200, 1.0)) for softness in (0.002, 0.05))
     assert hard.dtype == np.float32
     assert hard.max() == soft.max() == 1.0
     assert hard.min() == soft.min() == 0.0

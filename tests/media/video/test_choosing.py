@@ -3,14 +3,14 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.spec import ClipFrames, EvenFrames
+from media.extraction import ClipFrames, EvenFrames
 from media.video import choose_frames
 
 
 @given(st.integers(1, 200), st.integers(1, 5000))
-def test_even_frames_reach_from_the_first_to_the_last(wanted: int, count: int) -> None:
-    numbers = [number for number, _ in choose_frames(EvenFrames(count=wanted), count)]
-    assert len(numbers) == len(set(numbers)) == min(wanted, count)
+def test_even_frames_reach_from_the_first_to_the_last(asked: int, count: int) -> None:
+    numbers = [number for number, _ in choose_frames(EvenFrames(count=asked), count)]
+    assert len(numbers) == len(set(numbers)) == min(asked, count)
     assert numbers == sorted(numbers)
     if len(numbers) > 1:
         gaps = [after - before for before, after in itertools.pairwise(numbers)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import BadInputError
-from media.spec import ClipFrames, EvenFrames
+from media.extraction import ClipFrames, EvenFrames
 from media.video import VideoLimits, VideoReader, choose_frames, looks_like_video, probe, read_frames
 from media.video.container import open_video
 from media.video.stretches import stretches
@@ -48,11 +48,11 @@ def test_frames_are_the_ones_their_numbers_say(
     path = write_clip(tmp_path / name, FRAMES, codec, pixels=pixels, options=options)
     for policy in (EVEN, ClipFrames(clips=3, length=4, stride=2)):
         frames = list(read_frames(path, policy))
-        wanted = choose_frames(policy, COUNT)
-        assert [(frame.number, frame.run) for frame in frames] == wanted
-        assert [number_of(frame.rgb) for frame in frames] == [number for number, _ in wanted]
+        expected = choose_frames(policy, COUNT)
+        assert [(frame.number, frame.run) for frame in frames] == expected
+        assert [number_of(frame.rgb) for frame in frames] == [number for number, _ in expected]
         first = frames[0].time_ms - frames[0].number * 40
-        assert [frame.time_ms - first for frame in frames] == pytest.approx([n * 40 for n, _ in wanted], abs=1)
+        assert [frame.time_ms - first for frame in frames] == pytest.approx([n * 40 for n, _ in expected], abs=1)
 
 
 def test_evenly_does_not_mean_the_first(plain: Path) -> None:
@@ -146,11 +146,11 @@ def test_sound_is_located(plain: Path) -> None:
 
 def test_bytes_streams_and_files_read_alike(plain: Path) -> None:
     content = plain.read_bytes()
-    told = [
+    texts = [
         [(frame.number, frame.time_ms, frame.rgb.tobytes()) for frame in read_frames(source, EVEN)]
         for source in (plain, content, io.BytesIO(content))
     ]
-    assert told[0] == told[1] == told[2]
+    assert texts[0] == texts[1] == texts[2]
 
 
 @pytest.mark.parametrize(

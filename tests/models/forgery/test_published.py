@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import MismatchError
+from media.spec import InputSpec
 from models.checkpoint import load_network, load_state, read_checkpoint
-from models.registry import get_family
+from models.family import FAMILIES
 
-FAMILY = get_family("forgery")
+FAMILY = FAMILIES.get("forgery")
+INPUT = InputSpec.model_validate({"views": {"tiles": {}}})
 
 
 class Published(nn.Module):
@@ -58,22 +60,24 @@ def file(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_a_published_checkpoint_loads_strictly_and_computes_the_same(published: Published, file: Path) -> None:
-    network = FAMILY.build(FAMILY.settings(weights="random"), 3).eval()
+    network = FAMILY.build(FAMILY.settings(weights="random"), INPUT, ("authentic", "forged"), pretrained=False).eval()
     assert load_state(network, read_checkpoint(file).model_state_dict, FAMILY, strict=True) == []
     pixels = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        assert torch.equal(network(pixels), published(pixels))
+        assert torch.equal(network({"tiles": pixels}), published(pixels))
 
 
 def test_under_a_feature_gate_it_computes_what_it_did_before_its_own_gate(published: Published, file: Path) -> None:
-    network = FAMILY.build(FAMILY.settings(weights="random", gate="features"), 3).eval()
+    network = FAMILY.build(
+        FAMILY.settings(weights="random", gate="features"), INPUT, ("authentic", "forged"), pretrained=False
+    ).eval()
     lines = load_state(network, read_checkpoint(file).model_state_dict, FAMILY, strict=False)
     assert "gate.layers.6.bias: in the checkpoint, not in the network; not loaded" in lines
     pixels = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        assert torch.equal(network(pixels), published.base(pixels))
+        assert torch.equal(network({"tiles": pixels}), published.base(pixels))
 
 
-def test_it_is_a_base_and_not_a_model_to_judge_with(file: Path) -> None:
+def test_it_is_a_base_and_no_network_to_predict_with(file: Path) -> None:
     with pytest.raises(MismatchError, match=r"does not say which network it holds .* use it as a base"):
         load_network(file)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from media.spec import InputSpec
 from models.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from models.family import FAMILIES
 from models.genconvit.network import GenConViTOutput
-from models.registry import get_family
 
-FAMILY = get_family("genconvit")
+FAMILY = FAMILIES.get("genconvit")
 SIDE = 8
 
 
@@ -30,8 +31,9 @@ def output(**changes: Tensor) -> GenConViTOutput:
 
 
 def loss(result: GenConViTOutput, **settings: Any) -> dict[str, float]:
-    batch = {"image": torch.full((2, 3, SIDE, SIDE), 51, dtype=torch.uint8), "label": torch.tensor([0, 1])}
-    terms = FAMILY.build_loss(FAMILY.loss_settings(**settings))(result, batch)
+    views = {"face": torch.full((2, 3, SIDE, SIDE), 51, dtype=torch.uint8)}
+    batch = {"views": views, "label": torch.tensor([0, 1])}
+    terms = FAMILY.loss(FAMILY.loss_settings(**settings))(result, batch)
     return {name: term.item() for name, term in terms.items()}
 
 
@@ -72,28 +74,29 @@ def built() -> Any:
         autoencoder_widths=(8, 16),
         latent_width=8,
     )
-    return FAMILY.build(settings, 3)
+    input_spec = InputSpec.model_validate({"views": {"face": {"mean": (0, 0, 0), "std": (1, 1, 1)}}})
+    return FAMILY.build(settings, input_spec, ("real", "manipulated"), pretrained=False)
 
 
 def test_the_warm_up_counts_training_batches_and_survives_an_interruption(built: Any, tmp_path: Path) -> None:
-    network, pixels = copy.deepcopy(built), torch.rand(2, 3, 64, 64)
+    network, views = copy.deepcopy(built), {"face": torch.rand(2, 3, 64, 64)}
     with torch.no_grad():
-        assert [network(pixels).batches.item() for _ in range(3)] == [1, 2, 3]
-        network.eval()(pixels)
+        assert [network(views).batches.item() for _ in range(3)] == [1, 2, 3]
+        network.eval()(views)
         save_checkpoint(tmp_path / "step.pth", Checkpoint(epoch=0, model_state_dict=network.state_dict()))
         resumed = copy.deepcopy(built)
         resumed.load_state_dict(read_checkpoint(tmp_path / "step.pth").model_state_dict)
-        assert resumed.train()(pixels).batches.item() == 4
+        assert resumed.train()(views).batches.item() == 4
 
 
 def test_reconstruction_is_learnt_on_both_paths(built: Any) -> None:
     network, pixels = copy.deepcopy(built).train(), torch.rand(4, 3, 1, 1).expand(4, 3, 64, 64).contiguous()
-    batch = {"image": (pixels * 255).byte(), "label": torch.tensor([0, 1, 0, 1])}
-    criterion = FAMILY.build_loss(FAMILY.loss_settings())
+    batch: Any = {"views": {"face": (pixels * 255).byte()}, "label": torch.tensor([0, 1, 0, 1])}
+    criterion = FAMILY.loss(FAMILY.loss_settings())
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     history = []
     for _ in range(40):
-        terms = criterion(network(batch["image"] / 255), batch)
+        terms = criterion(network({"face": batch["views"]["face"] / 255}), batch)
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()

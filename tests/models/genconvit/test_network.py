@@ -6,31 +6,41 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import SettingsError
-from media.spec import ElaSpec, InputSpec
+from media.spec import InputSpec
+from models.family import FAMILIES
 from models.genconvit.autoencoders import MAX_LOG_VARIANCE
 from models.parameters import count_parameters
-from models.registry import get_family
 
-FAMILY = get_family("genconvit")
-INPUT = {"view": "whole", "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+FAMILY = FAMILIES.get("genconvit")
+CLASSES = ("real", "manipulated")
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def an_input(name: str = "face", frames: int = 1, **view: Any) -> InputSpec:
+    return InputSpec.model_validate({"views": {name: PLAIN | view}, "frames": frames})
 
 
 def build(**settings: Any) -> Any:
     small = {"backbones": ("test_efficientnet", "test_convnext"), "weights": ("random", "random")}
     small |= {"autoencoder_widths": (8, 16), "latent_width": 8}
     torch.manual_seed(0)
-    return FAMILY.build(FAMILY.settings(**(small | settings)), 3)
+    return FAMILY.build(FAMILY.settings(**(small | settings)), an_input(), CLASSES, pretrained=False)
 
 
 def pictures(count: int, size: int = 64) -> Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(count))
 
 
+def views(count: int, size: int = 64) -> dict[str, Tensor]:
+    return {"face": pictures(count, size)}
+
+
 @pytest.fixture(scope="module")
 def published() -> Any:
     """The published network with random weights: ConvNeXt-T and Swin-T."""
     torch.manual_seed(0)
-    return FAMILY.build(FAMILY.settings(weights=("random", "random")), 3).eval()
+    settings = FAMILY.settings(weights=("random", "random"))
+    return FAMILY.build(settings, an_input(), CLASSES, pretrained=False).eval()
 
 
 def test_the_published_network_has_a_latent_of_12544_numbers_and_every_parameter_is_trained(published: Any) -> None:
@@ -42,7 +52,7 @@ def test_the_published_network_has_a_latent_of_12544_numbers_and_every_parameter
 
 
 def test_without_swins_contribution_the_output_changes(published: Any) -> None:
-    picture = pictures(1, 224)
+    picture = views(1, 224)
     with torch.no_grad():
         with_swin = published(picture)
         for removed in (0, 1):  # ConvNeXt's must matter likewise
@@ -56,18 +66,18 @@ def test_without_swins_contribution_the_output_changes(published: Any) -> None:
             assert not torch.allclose(without, with_swin, atol=1e-4), published.classifier_a.backbones[removed].name
 
 
-@pytest.mark.parametrize("views", ["reconstruction", "input+reconstruction"])
+@pytest.mark.parametrize("seen", ["reconstruction", "input+reconstruction"])
 @pytest.mark.parametrize("size", [64, 90, 128, 160, 224])
-def test_reconstructions_have_the_inputs_size_and_range_at_any_size(views: str, size: int) -> None:
-    network = build(views=views, autoencoder_widths=(4, 8, 8, 8, 8))
+def test_reconstructions_have_the_inputs_size_and_range_at_any_size(seen: str, size: int) -> None:
+    network = build(views=seen, autoencoder_widths=(4, 8, 8, 8, 8))
     with torch.no_grad():
-        output = network(pictures(2, size))
-        judged = network.eval()(pictures(2, size))
+        output = network(views(2, size))
+        logits = network.eval()(views(2, size))
     for reconstruction in (output.reconstruction_a, output.reconstruction_b):
         assert reconstruction.shape == (2, 3, size, size)
         assert reconstruction.min() >= 0
         assert reconstruction.max() <= 1
-    assert judged.shape == (2, 1)
+    assert logits.shape == (2, 1)
 
 
 def test_reconstructions_stay_in_range_whatever_the_weights() -> None:
@@ -76,7 +86,7 @@ def test_reconstructions_stay_in_range_whatever_the_weights() -> None:
         for decoder in (network.autoencoder.decoder, network.vae.decoder):
             for parameter in decoder.parameters():
                 parameter.mul_(30)
-        output = network(pictures(2))
+        output = network(views(2))
     for reconstruction in (output.reconstruction_a, output.reconstruction_b):
         assert reconstruction.min() >= 0
         assert reconstruction.max() <= 1
@@ -87,19 +97,19 @@ def test_the_prediction_is_the_mean_of_both_paths() -> None:
     for path in (network.classifier_a, network.classifier_b):
         path.register_forward_hook(lambda _m, _i, output: seen.append(output))
     with torch.no_grad():
-        output = network(pictures(2))
+        output = network(views(2))
     torch.testing.assert_close(output, (seen[0] + seen[1]) / 2)
 
 
 def test_the_backbones_see_the_reconstruction_and_on_request_the_picture_too() -> None:
     picture = pictures(1)
-    for views, expected in (("reconstruction", 1), ("input+reconstruction", 2)):
-        network, seen = build(views=views).eval(), []
+    for shown, expected in (("reconstruction", 1), ("input+reconstruction", 2)):
+        network, seen = build(views=shown).eval(), []
         network.classifier_a.backbones[0].register_forward_pre_hook(
             lambda _m, inputs, seen=seen: seen.append(inputs[0])
         )
         with torch.no_grad():
-            network(picture)
+            network({"face": picture})
             reconstruction = network.autoencoder(picture)
         assert len(seen) == expected
         torch.testing.assert_close(seen[-1], reconstruction)
@@ -165,17 +175,20 @@ def test_the_draw_has_the_mean_and_deviation_it_says() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mean": (0.5, 0.5, 0.5)}, r"input\.mean"),
-        ({"std": (0.2, 0.2, 0.2)}, r"input\.std"),
-        ({"view": "tiles"}, r"input\.view = 'tiles'"),
+        ({"mean": (0.5, 0.5, 0.5)}, r"input\.views\.face\.mean = \(0\.5, .*needs \(0\.0"),
+        ({"std": (0.2, 0.2, 0.2)}, r"input\.views\.face\.std"),
+        ({"name": "tiles"}, r"input\.views = tiles: family genconvit reads face or centre"),
         ({"frames": 4}, r"input\.frames = 4"),
-        ({"ela": ElaSpec()}, r"input\.ela"),
+        ({"ela": {}}, r"input\.views\.face\.ela"),
     ],
 )
 def test_an_input_it_cannot_reconstruct_is_refused(change: dict[str, Any], message: str) -> None:
     settings = FAMILY.settings()
-    FAMILY.check_input(settings, InputSpec(**INPUT))
+    FAMILY.require_input(settings, an_input())
     with pytest.raises(SettingsError, match=message):
-        FAMILY.check_input(settings, InputSpec(**(INPUT | change)))
+        FAMILY.require_input(settings, an_input(**change))
+
+
+def test_six_channels_are_refused() -> None:
     with pytest.raises(SettingsError, match="the input has 6"):
-        FAMILY.build(FAMILY.settings(weights=("random", "random")), 6)
+        FAMILY.build(FAMILY.settings(), an_input(ela={}), CLASSES, pretrained=False)

@@ -7,17 +7,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.registry import get_family
-from models.spotter.heatmap import SCALE_WEIGHTS, activation_maps, fuse, judge_alone
+from media.spec import InputSpec
+from models.family import FAMILIES
+from models.spotter.heatmap import SCALE_WEIGHTS, activation_maps, frame_gradients, fuse
 
 SIZE = 224
+INPUT = InputSpec.model_validate({"views": {"face": {"size": SIZE}}})
 
 
 @pytest.fixture(scope="module", params=[(2, 2), (0, 1), (1, 3)], ids=str)
 def network(request: pytest.FixtureRequest) -> Any:
     layers, gru_layers = request.param
     torch.manual_seed(0)
-    family = get_family("spotter")
+    family = FAMILIES.get("spotter")
     settings = family.settings(
         backbone="test_efficientnet",
         weights="random",
@@ -26,7 +28,7 @@ def network(request: pytest.FixtureRequest) -> Any:
         temporal_layers=layers,
         gru_layers=gru_layers,
     )
-    network = family.build(settings, 3).eval()
+    network: Any = family.build(settings, INPUT, ("real", "manipulated"), pretrained=False).eval()
     for parameter in network.temporal.parameters():  # random weights alone leave every gate half open
         nn.init.normal_(parameter, std=0.5)
     return network
@@ -41,7 +43,7 @@ def grad_cam(network: nn.Module, layer: nn.Module, pictures: Tensor) -> Tensor:
     """Grad-CAM as Selvaraju et al. (2017) define it, each map divided by its largest value."""
     kept: list[Tensor] = []
     handle = layer.register_forward_hook(lambda _module, _inputs, output: kept.append(output[0]))
-    logits = network(pictures)
+    logits = network({"face": pictures})
     handle.remove()
     (gradient,) = torch.autograd.grad(logits.sum(), kept[0])
     alpha = gradient.mean(dim=(2, 3), keepdim=True)
@@ -50,7 +52,7 @@ def grad_cam(network: nn.Module, layer: nn.Module, pictures: Tensor) -> Tensor:
 
 
 def test_the_maps_equal_grad_cam_by_autograd_at_every_scale(network: Any, pictures: Tensor) -> None:
-    maps = get_family("spotter").heatmaps(network, pictures)  # type: ignore[misc]
+    maps = network.heatmaps({"face": pictures})
     references = [grad_cam(network, level, pictures) for level in network.attention.levels]
     assert [reference.shape[-1] for reference in references] == [28, 14, 7]
     assert any(reference.any() for reference in references)
@@ -63,14 +65,14 @@ def test_the_gradient_of_a_frame_alone_equals_autograds(network: Any) -> None:
     _, expected = network.temporal(vectors.unsqueeze(1), torch.ones(5).long())
     (by_autograd,) = torch.autograd.grad(expected.sum(), vectors)
     with torch.no_grad():
-        logits, gradient = judge_alone(network.temporal, vectors)
+        logits, gradient = frame_gradients(network.temporal, vectors)
     torch.testing.assert_close(logits, expected.squeeze(1))
     torch.testing.assert_close(gradient, by_autograd, rtol=1e-4, atol=1e-6)
 
 
 def test_the_map_has_the_finest_scale_and_stays_in_range(network: Any, pictures: Tensor) -> None:
     with torch.no_grad():
-        maps = get_family("spotter").heatmaps(network, pictures)  # type: ignore[misc]
+        maps = network.heatmaps({"face": pictures})
     assert list(maps) == ["multi", "single"]
     assert maps["multi"].shape == (3, 1, 28, 28)
     assert maps["single"].shape == (3, 1, 7, 7)
@@ -78,11 +80,10 @@ def test_the_map_has_the_finest_scale_and_stays_in_range(network: Any, pictures:
 
 
 def test_the_exported_part_gives_the_same_map(network: Any, pictures: Tensor) -> None:
-    family = get_family("spotter")
+    part, names = network.frame_part()
     with torch.no_grad():
-        parts = family.face_parts(network)  # type: ignore[misc]
-        exported = dict(zip(parts.outputs, parts.frames(pictures), strict=True))["heatmap"]
-        assert torch.equal(exported, family.heatmaps(network, pictures)["multi"])  # type: ignore[misc]
+        exported = part({"face": pictures})[names.index("heatmap")]
+        assert torch.equal(exported, network.heatmaps({"face": pictures})["multi"])
 
 
 def test_the_scales_are_weighed_as_published() -> None:

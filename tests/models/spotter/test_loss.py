@@ -4,15 +4,16 @@ from typing import Any
 import pytest
 import torch
 
-from models.registry import get_family
+from media.spec import InputSpec
+from models.family import FAMILIES
 from models.spotter.network import SpotterOutput
 
-FAMILY = get_family("spotter")
+FAMILY = FAMILIES.get("spotter")
 EVEN = math.log(2)  # the cross-entropy of a logit of 0
 
 
 def loss(output: SpotterOutput, batch: dict[str, torch.Tensor], **settings: Any) -> dict[str, float]:
-    terms = FAMILY.build_loss(FAMILY.loss_settings(**settings))(output, batch)
+    terms = FAMILY.loss(FAMILY.loss_settings(**settings))(output, batch)
     return {name: term.item() for name, term in terms.items()}
 
 
@@ -30,8 +31,10 @@ def test_single_pictures_need_no_lengths() -> None:
     )
 
 
-def test_a_clip_of_one_is_judged_as_its_frame_and_costs_no_second_look() -> None:
+def test_a_clip_of_one_has_the_logit_of_its_frame_and_costs_no_second_pass() -> None:
     torch.manual_seed(0)
     settings = FAMILY.settings(backbone="test_efficientnet", weights="random", pyramid_channels=16, gru_width=8)
-    output: Any = FAMILY.build(settings, 3)(torch.randn(3, 3, 64, 64))
+    input_spec = InputSpec.model_validate({"views": {"face": {"size": 64}}})
+    network = FAMILY.build(settings, input_spec, ("real", "manipulated"), pretrained=False)
+    output: Any = network({"face": torch.randn(3, 3, 64, 64)})
     assert output.frame_logits is output.logits

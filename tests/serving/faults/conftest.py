@@ -5,7 +5,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,17 +14,33 @@ import httptools
 import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
-from torch import nn
+from torch import Tensor, nn
 
 from bench.bundles import write_bundle
 from bench.load import post_picture
-from components.export.formats import Exported
 from media.spec import InputSpec
-from models.inputs import Normalize
+from media.views.tiles import TilesView
+from models.network import Network, only
 from serving.process import ServerProcess
 
 WARM_UP, ROUNDS, GROWTH = 2, 4, 16 * 2**20
 WIDTH, DEPTH = 96, 4  # of the slow network: some thirty tiles a second on one core
+
+
+class Slow(Network):
+    """Wide convolutions one after the other, with random weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        middle = (layer for _ in range(DEPTH) for layer in (nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.ReLU()))
+        ends = nn.Conv2d(3, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, 1, 3, padding=1)
+        self.layers = nn.Sequential(ends[0], *middle, ends[1])
+
+    def forward(self, views: Mapping[str, Tensor]) -> Tensor:
+        """Return logits [B, 1, S, S]."""
+        logits: Tensor = self.layers(only(views))
+        return logits
 
 
 @dataclass
@@ -196,15 +212,10 @@ def probe(served: ServerProcess) -> Probe:
 @pytest.fixture(scope="session")
 def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle, ONNX only, whose one network needs so long that all else hardly counts."""
-    spec = InputSpec(size=64, overlap=16)
-    torch.manual_seed(0)
-    middle: Iterable[nn.Module] = (
-        layer for _ in range(DEPTH) for layer in (nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.ReLU())
-    )
-    network = nn.Sequential(nn.Conv2d(3, WIDTH, 3, padding=1), *middle, nn.Conv2d(WIDTH, 1, 3, padding=1))
-    networks = {"slow": Exported(Normalize.from_spec(spec), network).eval()}
+    specs = {"slow": InputSpec(views={"tiles": TilesView(size=64, overlap=16)})}
+    networks = {"slow": Slow().eval()}
     folder = tmp_path_factory.mktemp("slow")
-    return write_bundle(folder, "slow", networks, {"slow": spec}, weights=(1.0,), temperatures=(1.0,), formats=["onnx"])
+    return write_bundle(folder, "slow", networks, specs, weights=(1.0,), temperatures=(1.0,), formats=["onnx"])
 
 
 @pytest.fixture

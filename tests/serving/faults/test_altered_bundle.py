@@ -43,7 +43,7 @@ def replace(folder: Path, member: int, kind: str, data: bytes) -> None:
     """Replace a network, and its hash and size in the document too."""
 
     def agree(document: dict[str, Any]) -> None:
-        file = document["members"][member]["files"][kind]
+        file = document["members"][member]["networks"]["model"]["files"][kind]
         (folder / file["path"]).write_bytes(data)
         file |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
@@ -73,7 +73,7 @@ def test_a_file_altered_by_one_byte_is_refused_by_name(
 
 
 def test_a_bundle_other_than_the_one_asked_for_is_refused(bundle: Path, start: Start, refusal: Refusal) -> None:
-    edit(bundle, lambda document: document["operating_point"].update(threshold=0.9))
+    edit(bundle, lambda document: document["decision"].update(threshold=0.9))
     log = refusal(start(bundle, bundle_sha256="0" * 64))
     assert f"{BUNDLE_FILE} has sha256" in log
     assert "bundle_sha256" in log
@@ -83,7 +83,7 @@ def test_a_hash_in_the_document_altered_by_one_byte_is_refused_by_name(
     bundle: Path, start: Start, refusal: Refusal
 ) -> None:
     def flip(document: dict[str, Any]) -> None:
-        file = document["members"][1]["files"]["onnx"]
+        file = document["members"][1]["networks"]["model"]["files"]["onnx"]
         file["sha256"] = ("0" if file["sha256"][0] != "0" else "1") + file["sha256"][1:]
 
     edit(bundle, flip)
@@ -92,7 +92,7 @@ def test_a_hash_in_the_document_altered_by_one_byte_is_refused_by_name(
 
 def test_the_network_of_another_member_ends_the_process(bundle: Path, start: Start, refusal: Refusal) -> None:
     replace(bundle, 1, "onnx", (bundle / "members/colour/model.onnx").read_bytes())
-    assert "members/ela/model.onnx says it is" in refusal(start(bundle))
+    assert "members/ela/model.onnx is the network of" in refusal(start(bundle))
 
 
 @pytest.mark.parametrize("name", [BUNDLE_FILE, "card.md", "members/ela/model.onnx"])
@@ -116,7 +116,7 @@ def test_the_network_of_another_member_is_refused_whatever_its_hash(
     bundle: Path, load: Callable[..., Service], kind: str
 ) -> None:
     replace(bundle, 1, kind, (bundle / "members/colour" / NETWORKS[kind]).read_bytes())
-    with pytest.raises(MismatchError, match=f"members/ela/{NETWORKS[kind]} says it is"):
+    with pytest.raises(MismatchError, match=f"members/ela/{NETWORKS[kind]} is the network of"):
         load(runtime=kind)
 
 

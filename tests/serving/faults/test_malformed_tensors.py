@@ -53,9 +53,10 @@ REFUSED = {
     "two inputs": body(GOOD, GOOD),
     "inputs that are an object": json.dumps({"inputs": GOOD}).encode(),
     "an input that is null": body(None),
+    "an input too many": body(GOOD, GOOD | {"name": "tiles"}),
     "no name": body({key: value for key, value in GOOD.items() if key != "name"}),
     "no data": body({key: value for key, value in GOOD.items() if key != "data"}),
-    "another name": tensor(name="pixels"),
+    "another name": tensor(name="tiles"),
     "a name that is a number": tensor(name=7),
     "another type": tensor(datatype="FP32"),
     "a type in lower case": tensor(datatype="uint8"),
@@ -72,6 +73,7 @@ REFUSED = {
     "2⁶³ rows": tensor(shape=[2**63, 2, 3]),
     "2⁶⁴ rows": tensor(shape=[2**64, 2, 3]),
     "10⁶⁰ rows": tensor(shape=[10**60, 2, 3]),
+    "10⁴⁰⁰⁰ rows and columns": tensor(shape=[10**4000, 10**4000, 3]),
     "a product that overflows to 12": tensor(shape=[2**32 + 2, 2**32 + 2, 3]),
     "many rows": tensor(shape=[40_000_000, 1, 3]),
     "more rows than may be": tensor(shape=[40_000_001, 1, 3]),
@@ -126,7 +128,7 @@ def test_an_odd_tensor_is_judged_whatever_it_is_called(target: Any, name: str, c
     "shape", [[0, 6, 64, 64], [1, 3, 64, 64], [1, 6, 64, 63], [2**62, 6, 64, 64], [1, 6, 64, 64, 1], [6, 64, 64]]
 )
 def test_tiles_of_another_shape_are_refused(target: Any, shape: list[int]) -> None:
-    reply = infer(target, body({"name": "pixels", "datatype": "UINT8", "shape": shape, "data": [0]}), "tiny.ela")
+    reply = infer(target, body({"name": "tiles", "datatype": "UINT8", "shape": shape, "data": [0]}), "tiny.ela")
     assert (reply.status, reply.reason) in [(400, "bad-request"), (422, "too-many-pixels")], reply.body
 
 

@@ -37,19 +37,19 @@ def strict(slow_bundle: Path, look: Callable[..., Any]) -> Iterator[Any]:
 @contextmanager
 def counted(probe: Any, **times: int) -> Iterator[None]:
     """Check how often requests were refused for these reasons meanwhile, and that none was for another."""
-    wanted = {reason.replace("_", "-"): number for reason, number in times.items()}
+    counts = {reason.replace("_", "-"): number for reason, number in times.items()}
 
     def figures() -> list[float]:
-        rejected = [probe.metric("rejected_total", reason=reason) for reason in wanted]
-        codes = [probe.metric("requests_total", route=ROUTE, code=CODES[reason]) for reason in wanted]
+        rejected = [probe.metric("rejected_total", reason=reason) for reason in counts]
+        codes = [probe.metric("requests_total", route=ROUTE, code=CODES[reason]) for reason in counts]
         return [*rejected, *codes, probe.metric("rejected_total")]
 
-    expected = [*wanted.values(), *wanted.values(), sum(wanted.values())]
+    expected = [*counts.values(), *counts.values(), sum(counts.values())]
     before = figures()
     yield
     # The count follows the answer.
     same = probe.until(lambda: [new - old for new, old in zip(figures(), before, strict=True)] == expected, 10)
-    assert same, (wanted, before, figures())
+    assert same, (counts, before, figures())
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_the_work_for_a_client_that_goes_away_while_it_waits_is_dropped(strict: 
         assert strict.until(lambda: strict.metric("in_flight") == strict.metric("queue_depth") == 0, TIMEOUT / 2)
 
 
-def test_a_client_that_waits_for_permission_to_send_is_told_before_it_sends(strict: Any, good: bytes) -> None:
+def test_a_client_that_waits_for_permission_to_send_has_its_answer_before_it_sends(strict: Any, good: bytes) -> None:
     head, _, body = good.partition(b"\r\n\r\n")
     with strict.wire() as wire:
         wire.send(head + b"\r\nExpect: 100-continue\r\n\r\n")

@@ -233,10 +233,10 @@ def test_a_connection_that_breaks_again_and_again_is_taken_up_where_it_broke(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
     monkeypatch.setattr("core.storage.faults.RetryPolicy.delays", lambda policy: iter([0.0] * 9))
-    relay.stop_after(4500, cut=True)
+    relay.stop_after(6000, cut=True)
     service = make_service(bundle=release)
     assert relay.stopped.is_set()
-    assert service.analyzer.identity.sha256 == read_bundle(tiny_bundle).sha256
+    assert service.analyzer.bundle.sha256 == read_bundle(tiny_bundle).sha256
 
 
 def test_killed_half_way_it_starts_again_from_what_is_whole(

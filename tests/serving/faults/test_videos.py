@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.load import closed_loop, open_loop, post_picture
-from media.spec import DetectorSpec, EvenFrames, ExtractionSpec, FaceSpec
+from media.extraction import DetectorSpec, EvenFrames, ExtractionSpec, FaceSpec
 from serving.process import ServerProcess
 
 QUEUE = 3

@@ -1,0 +1,154 @@
+"""Analyzing the faces in a video or a picture for a server: from what was found to an answer."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.document import CLIP, BundleMember
+from bundle.documents import identity
+from bundle.faces.analysis import MemberScores, clip_inputs, decide_tracks, ensemble_heatmap
+from bundle.faces.documents import FACES, FRAMES_USED, STAGES, FaceAnalysis, FaceTimings, HeatmapDocument
+from bundle.faces.protocol import OUTPUTS, verdict_arrays
+from bundle.faces.readings import Readings, heatmap_of, positions_by_track, read_crops
+from bundle.faces.report import Suspect, crops_by_track, most_suspicious, verdict_document
+from bundle.faces.search import FaceFinder, Medium
+from bundle.faces.verdict import FaceVerdict
+from bundle.reading import VerifiedBundle
+from bundle.serving import PICTURE, AnalysisOptions, Analyzer, Outputs, Workbench
+from bundle.work import Stages, in_thread
+from media.faces import FacesFound
+from media.heat import lay_heat
+from media.pictures import encode_png
+from media.tensors import TensorSpec
+
+WORK = ("decode", "detect", "inference")  # the stages that keep a video waiting behind others
+SMOOTHING = 0.2  # share of the newest video in the running mean of seconds a video
+
+
+class FaceAnalyzer(Analyzer):
+    """Analyzes the faces in videos and pictures."""
+
+    accepts_video: ClassVar[bool] = True
+    outputs: ClassVar[Mapping[str, TensorSpec]] = OUTPUTS
+
+    def __init__(self, bundle: VerifiedBundle, workbench: Workbench) -> None:
+        super().__init__(bundle, workbench)
+        self._identity = identity(bundle)
+        self._finder = FaceFinder(bundle.document, workbench)
+        self._weights = {member.name: member.weight for member in self.document.members}
+
+    async def analyze_picture(self, data: bytes, options: AnalysisOptions) -> bytes:
+        """Analyze a picture file; of the options the heatmaps count."""
+        stages = Stages(STAGES)
+        async with self._finder.in_picture(data, stages) as medium:
+            return await self._analyze(medium, options.heatmaps, stages)
+
+    async def analyze_video(self, file: BinaryIO, options: AnalysisOptions) -> bytes:
+        """Analyze a video file; of the options the heatmaps count."""
+        stages = Stages(STAGES)
+        async with self._finder.in_video(file, stages) as medium:
+            answer = await self._analyze(medium, options.heatmaps, stages)
+        seconds = sum(stages.seconds[stage] for stage in WORK)
+        self.video_seconds += (seconds - self.video_seconds) * (SMOOTHING if self.video_seconds else 1)
+        return answer
+
+    async def infer(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Analyze decoded pixels: ``picture`` uint8 [H, W, 3]."""
+        stages = Stages(STAGES)
+        async with self._finder.in_pixels(arrays[PICTURE], stages) as medium:
+            readings, outputs = await self._infer(medium.found, stages)
+            verdict = await in_thread(self.workbench.pool, self._decide, medium, readings, outputs, stages)
+        crops = crops_by_track(medium.found)
+        return verdict_arrays(verdict, {number: crops[number][0].box for number in crops})
+
+    async def _analyze(self, medium: Medium, heatmaps: int, stages: Stages) -> bytes:
+        readings, outputs = await self._infer(medium.found, stages)
+        return await in_thread(self.workbench.pool, self._answer, medium, readings, outputs, heatmaps, stages)
+
+    async def _infer(self, found: FacesFound, stages: Stages) -> tuple[Readings, dict[str, Outputs]]:
+        """Return which crops each member reads, and the outputs of its network ``model`` for those, in their order."""
+        if not found.crops:
+            return Readings(), {}
+        members = self.document.members
+        readings = await in_thread(self.workbench.pool, stages.timed, "preprocess", read_crops, members, found.crops)
+        work = self.workbench.infer(readings.items, stages)
+        readings = Readings(rows=readings.rows)  # what is queued holds the arrays until it is done
+        return readings, await work
+
+    def _decide(
+        self, medium: Medium, readings: Readings, outputs: Mapping[str, Outputs], stages: Stages
+    ) -> FaceVerdict:
+        tracks = {
+            track: {
+                member.name: self._scores(member, outputs[member.name], rows, stages)
+                for member in self.document.members
+                if (rows := readings.rows_of(member.name, positions))
+            }
+            for track, positions in positions_by_track(medium.found.crops).items()
+        }
+        return stages.timed("postprocess", decide_tracks, self.document, tracks, min_frames=medium.min_frames)
+
+    def _scores(self, member: BundleMember, outputs: Outputs, rows: Sequence[int], stages: Stages) -> MemberScores:
+        """Return a member's scores of one track, whose crops are these rows of the outputs."""
+        logits = outputs["logits"][rows, 0]
+        networks = self.workbench.networks[member.name]
+        if CLIP not in networks:
+            return MemberScores(logits)
+        vectors, lengths = clip_inputs(outputs["vectors"][rows], member.input.frames)
+        clips = stages.timed("inference", networks[CLIP], {"vectors": vectors, "lengths": lengths})
+        return MemberScores(logits, clips["logits"][:, 0])
+
+    def _answer(
+        self, medium: Medium, readings: Readings, outputs: Mapping[str, Outputs], heatmaps: int, stages: Stages
+    ) -> bytes:
+        verdict = self._decide(medium, readings, outputs, stages)
+        fields = stages.timed("postprocess", verdict_document, verdict, medium.found)
+        suspects = most_suspicious(verdict, medium.found, heatmaps)
+        pictures = [
+            document
+            for suspect in suspects
+            if (document := stages.timed("postprocess", self._heatmap, suspect, readings, outputs)) is not None
+        ]
+        timings = FaceTimings.model_validate(stages.finish())
+        analysis = FaceAnalysis(
+            **fields,
+            heatmaps=pictures,
+            video=medium.video,
+            picture=medium.picture,
+            bundle=self._identity,
+            timings=timings,
+        )
+        self._observe(verdict, analysis, stages)
+        return analysis.model_dump_json().encode()
+
+    def _heatmap(self, suspect: Suspect, readings: Readings, outputs: Mapping[str, Outputs]) -> HeatmapDocument | None:
+        """Return where a face looks manipulated; None where no member that read it has a heatmap."""
+        crop = suspect.crop
+        maps: dict[str, NDArray[np.float32]] = {}
+        for member in self.document.members:
+            rows = readings.rows_of(member.name, [suspect.position])
+            if rows and "heatmap" in outputs[member.name]:
+                maps[member.name] = heatmap_of(member, outputs[member.name]["heatmap"][rows[0], 0], crop.sample)
+        heat = ensemble_heatmap(maps, self._weights)
+        if heat is None:
+            return None
+        return HeatmapDocument(
+            face=crop.track,
+            frame=crop.frame,
+            time=round(crop.time_ms / 1000, 6),
+            probability=round(suspect.probability, 6),
+            members=list(maps),
+            picture=base64.b64encode(encode_png(lay_heat(crop.rgb, heat))).decode(),
+        )
+
+    def _observe(self, verdict: FaceVerdict, analysis: FaceAnalysis, stages: Stages) -> None:
+        metrics = self.workbench.metrics
+        metrics.observe_stages(stages.seconds)
+        metrics.observe_outcome(verdict.outcome)
+        metrics.observe_tally(FACES, len(analysis.faces))
+        metrics.observe_tally(FRAMES_USED, analysis.frames_used)
+        if verdict.probability is not None:
+            metrics.observe_scores(verdict.probability, {one.name: one.probability for one in verdict.members})

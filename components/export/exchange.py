@@ -1,0 +1,33 @@
+"""The export as a step of a pipeline."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from bundle.document import CARD_FILE
+from components.export.export import export
+from core.settings import parse_mapping
+
+
+def export_artifact(
+    dataset: str, models: Sequence[str], bundle: str, recipe: str, card: str, *, evaluation: str | None = None
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Export models and return what is noted on the artifact, and the figures that the card shows.
+
+    Args:
+        dataset: folder of the sample index.
+        models: folders of the models.
+        bundle: folder to write.
+        recipe: settings of the models' task as JSON.
+        card: file to write the model card to.
+        evaluation: folder of the evaluation of the same models, if any.
+
+    Raises:
+        VeriframeError: as ``export``.
+    """
+    folders, shown = [Path(model) for model in models], Path(evaluation) if evaluation else None
+    summary = export(Path(dataset), folders, Path(bundle), parse_mapping(recipe, "recipe"), evaluation=shown)
+    shutil.copyfile(summary.folder / CARD_FILE, card)
+    document = summary.bundle
+    noted = {"name": document.name, "version": document.version, "sha256": summary.sha256}
+    return noted, {name: value for name, value in document.metrics.items() if value is not None}

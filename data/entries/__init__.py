@@ -1,0 +1,1 @@
+"""The entries of layouts, pictures and clips, and how each kind of them becomes samples."""

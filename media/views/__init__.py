@@ -1,0 +1,1 @@
+"""The views there are, a module each; see ``media.view``."""

@@ -1,0 +1,46 @@
+"""What the server lends the analyzer of a bundle."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bundle.runtimes import Networks
+from bundle.serving import Item, Outputs
+from bundle.work import Stages
+from serving.batcher import Batcher
+from serving.intake import PixelBudget
+from serving.metrics import Metrics
+from serving.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class ServerWorkbench:
+    """A ``bundle.serving.Workbench``: this server's limits, threads, batcher and metrics."""
+
+    limits: ServerSettings
+    metrics: Metrics
+    pool: ThreadPoolExecutor
+    video_pool: ThreadPoolExecutor
+    networks: Mapping[str, Networks]
+    batcher: Batcher
+
+    def budget(self, pixels: int) -> PixelBudget:
+        """Return a new budget of so many pixels."""
+        return PixelBudget(pixels)
+
+    async def infer(self, items: Mapping[str, Sequence[Item]], stages: Stages) -> dict[str, Outputs]:
+        """Run the networks of several members, and add the length of the forward passes to ``inference``."""
+        submitted = time.perf_counter()
+        jobs = self.batcher.submit_all(items)
+        del items  # each job frees its own as soon as they are done
+        try:
+            await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs.values()))
+        finally:
+            for job in jobs.values():  # of a request that failed or was given up, nothing more is run
+                job.future.cancel()
+        # Passes that ran at the same time count once.
+        elapsed = time.perf_counter() - submitted
+        stages.seconds["inference"] += min(elapsed, sum(job.seconds for job in jobs.values()))
+        return {member: job.future.result() for member, job in jobs.items()}

@@ -1,0 +1,1 @@
+"""One folder a task: everything in which one kind of answer differs; see ``tasks.task``."""

@@ -1,0 +1,141 @@
+"""From the logits of media to the figures of a classifier of faces on val, and the threshold of its verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from bundle.faces.scores import medium_probability, probability, track_probability
+from core.errors import BadInputError
+from data.labels import AUTHENTIC, is_manipulated
+from judging.bootstrap import Bootstrap
+from judging.detection import detection_metrics
+from judging.guard import require_val
+from tasks.faces.prediction import MediumPrediction
+
+Vector = NDArray[np.float64]
+
+
+def member_probability(medium: MediumPrediction, member: str) -> float | None:
+    """Return a member's probability of a medium, 0..1, before any temperature; None where it abstained."""
+    tracks = [
+        track_probability(
+            probability(track.frame_logits[member], 1.0),
+            probability(track.clip_logits[member], 1.0) if member in track.clip_logits else None,
+        )
+        for track in medium.tracks
+        if member in track.frame_logits
+    ]
+    return medium_probability(tracks) if tracks else None
+
+
+@dataclass(frozen=True)
+class ThresholdChoice:
+    """A threshold of the verdict on whole media, and what it gives on the media it was chosen on.
+
+    A medium whose probability is at or above ``threshold`` is called manipulated. ``authentic_fpr`` is the share of
+    authentic media called so.
+    """
+
+    threshold: float
+    balanced_accuracy: float
+    authentic_fpr: float
+
+
+def choose_threshold(
+    labels: NDArray[np.int64], scores: Vector, splits: Sequence[str], *, max_authentic_fpr: float = 1.0
+) -> ThresholdChoice:
+    """Choose the threshold of highest balanced accuracy whose false-positive rate on val is under a ceiling.
+
+    The candidates lie in the middle between neighbouring scores, and at 0 and 1; ties go to the lower false-positive
+    rate, then to the candidate nearest to 0.5. Where none is under the ceiling, because authentic media score 1, the
+    lowest false-positive rate is taken.
+
+    Args:
+        labels: of the classes, 0 authentic, [M].
+        scores: probabilities of the media, 0..1, [M].
+        splits: of the media; all ``val``.
+        max_authentic_fpr: the ceiling, 0..1.
+
+    Raises:
+        SplitLeakError: when a medium is not of the val split.
+        BadInputError: ``empty-class`` when a class has no medium.
+    """
+    require_val(splits, "the threshold")
+    _require_both(labels)
+    distinct = np.unique(scores)
+    candidates = np.concatenate([[0.0], (distinct[1:] + distinct[:-1]) / 2, [1.0]])
+    called = scores[None] >= candidates[:, None]
+    fpr = called[:, labels == AUTHENTIC].mean(axis=1)
+    accuracy = (called[:, is_manipulated(labels)].mean(axis=1) + 1 - fpr) / 2
+    allowed = np.flatnonzero(fpr <= max(max_authentic_fpr, fpr.min()))
+    order = np.lexsort([np.abs(candidates[allowed] - 0.5), fpr[allowed], -accuracy[allowed].round(9)])
+    best = allowed[order[0]]
+    return ThresholdChoice(float(candidates[best]), float(accuracy[best]), float(fpr[best]))
+
+
+def validation_figures(media: Sequence[MediumPrediction], member: str, max_authentic_fpr: float) -> dict[str, float]:
+    """Return what the training loop monitors of one member, on those media of the val split that it can judge.
+
+    Returns:
+        ``loss``, the mean binary cross-entropy over what the network is trained on: clips where it has clips, else
+        frames; ``frame_auc`` over frames, each judged alone; and over whole media ``auc``, ``eer``, and the
+        ``threshold`` of ``choose_threshold`` with its ``balanced_accuracy`` and ``authentic_fpr``.
+
+    Raises:
+        SplitLeakError: when a medium is not of the val split.
+        BadInputError: ``empty-class`` when a class has no medium.
+    """
+    scored = [(medium, score) for medium in media if (score := member_probability(medium, member)) is not None]
+    media = [medium for medium, _ in scored]
+    labels = np.array([medium.row["label"] for medium in media], dtype=np.int64)
+    scores = np.array([score for _, score in scored], dtype=np.float64)
+    choice = choose_threshold(
+        labels, scores, [medium.row["split"] for medium in media], max_authentic_fpr=max_authentic_fpr
+    )
+    frames, frame_labels = _units(media, member, clips=False)
+    clips, clip_labels = _units(media, member, clips=True)
+    detection = detection_metrics(
+        labels,
+        scores,
+        np.array([medium.row["group_id"] for medium in media]),
+        threshold=choice.threshold,
+        bootstrap=Bootstrap(resamples=0),
+    )
+    return {
+        "loss": _cross_entropy(clips, clip_labels) if len(clips) else _cross_entropy(frames, frame_labels),
+        "auc": detection["auc"],
+        "frame_auc": float(roc_auc_score(is_manipulated(frame_labels), frames)),
+        "eer": detection["eer"],
+        "threshold": choice.threshold,
+        "balanced_accuracy": choice.balanced_accuracy,
+        "authentic_fpr": choice.authentic_fpr,
+    }
+
+
+def _units(media: Sequence[MediumPrediction], member: str, *, clips: bool) -> tuple[Vector, NDArray[np.int64]]:
+    """Return the logits of all frames, or of all clips, and the labels of their media."""
+    logits, labels = [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
+    for medium in media:
+        for track in medium.tracks:
+            found = (track.clip_logits if clips else track.frame_logits).get(member, np.zeros(0))
+            logits.append(found)
+            labels.append(np.full(len(found), medium.row["label"], dtype=np.int64))
+    return np.concatenate(logits), np.concatenate(labels)
+
+
+def _cross_entropy(logits: Vector, labels: NDArray[np.int64]) -> float:
+    # -log sigmoid(z) = log(1 + exp(-z)), which logaddexp gives without overflow.
+    return float(np.mean(np.logaddexp(0, np.where(is_manipulated(labels), -logits, logits))))
+
+
+def _require_both(labels: NDArray[np.int64]) -> None:
+    manipulated = is_manipulated(labels)
+    missing = [name for name, found in (("authentic", ~manipulated), ("manipulated", manipulated)) if not found.any()]
+    if missing:
+        raise BadInputError(
+            "empty-class",
+            f"the val split has no {' and no '.join(missing)} media, so no threshold can be chosen; extract with more",
+        )

@@ -1,0 +1,50 @@
+"""What recipes say of the steps of pictures whose forged regions are marked, beside what all tasks share."""
+
+from pydantic import Field
+
+from tasks.settings import EvaluateSettings, ExportSettings, GateSettings, SamplingSettings, SweepSettings
+
+MIN_AREAS = (0.0, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
+
+
+class RegionsSampling(SamplingSettings):
+    """How often each training picture is drawn (weighted, with replacement)."""
+
+
+class RegionsEvaluate(EvaluateSettings):
+    """How networks that mark regions are evaluated."""
+
+    min_areas: tuple[float, ...] = Field(default=MIN_AREAS, min_length=1)
+    """Minimum forged areas to choose the operating point among, as fractions of a picture."""
+    recalls: tuple[float, ...] = (0.5, 0.7, 0.9)
+    """Recalls on val at which false positives are compared, beside the first group's own recall."""
+
+
+class RegionsExport(ExportSettings):
+    """What an export of networks that mark regions fits and writes."""
+
+    pixels_per_picture: int = Field(default=4096, ge=2)
+    """Drawn from each val picture to fit temperatures and weights on."""
+    max_pixels: int = Field(default=8_000_000, ge=2)
+    """Ceiling on all that are drawn; fewer are drawn from each picture where val is large."""
+    min_areas: tuple[float, ...] = Field(default=MIN_AREAS, min_length=1)
+    """Minimum forged areas to choose the operating point among, as fractions of a picture."""
+
+
+class RegionsGate(GateSettings):
+    """What a release must reach on the test split; null asks for nothing."""
+
+    min_f1: float | None = Field(default=0.3, ge=0, le=1)
+    """Least F1 on forged pictures, 0..1."""
+
+
+class RegionsSweep(SweepSettings):
+    """What counts as a hard negative, and how the operating point is chosen."""
+
+    min_areas: tuple[float, ...] = Field(default=MIN_AREAS, min_length=1)
+    """Minimum forged areas to choose the operating point among, as fractions of a picture."""
+    mining_threshold: float | None = Field(default=None, gt=0, le=1)
+    """Threshold above which a pixel of an authentic picture is a false positive; null takes the chosen operating
+    point's. A lower one finds more hard negatives."""
+    mining_min_area_fraction: float | None = Field(default=None, ge=0, le=1)
+    """False-positive area from which a picture is a hard negative; null takes the operating point's."""
