@@ -120,7 +120,7 @@ def write_any_bundle(
         extraction: how the samples came to be.
         formats: which to write.
         version: of the bundle.
-        family: that the members are said to be of.
+        family: that the members are declared to be of.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "card.md").write_text(f"# {name}\n")

@@ -15,9 +15,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def test_an_unknown_image_is_refused_with_the_names_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["veriframe-trainers"]) == 1
-    said = capsys.readouterr().err
-    assert "veriframe-trainers" in said
-    assert all(name in said for name in ALL)
+    printed = capsys.readouterr().err
+    assert "veriframe-trainers" in printed
+    assert all(name in printed for name in ALL)
 
 
 def test_a_certificate_file_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +45,7 @@ with committed_source() as source:
     print((source.folder / "core/errors.py").read_text().count("# not committed"))
     print((source.folder / "media/new.py").exists(), (source.folder / "tests").exists())
 """
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", script],
         cwd=clone,
         env={"PATH": "/usr/bin:/bin"},
@@ -56,7 +56,7 @@ with committed_source() as source:
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True
     ).stdout.strip()
-    assert said == [f"{head} {head[:12]}", "0", "False False"]
+    assert printed == [f"{head} {head[:12]}", "0", "False False"]
 
 
 def client(path: Path, help_text: str) -> Path:

@@ -36,8 +36,8 @@ def test_steps_and_kfps_executor_start(name: str, engine: docker.DockerClient, i
     imports = "; ".join(f"import {module}.__main__" for module in STEPS[name])
     commands = f"python3 -c '{imports}' && python3 -m kfp.dsl.executor_main --help"
     # A user that the image does not know, as OpenShift gives one to each namespace.
-    said = engine.containers.run(image(name), ["sh", "-ec", commands], user="123456:0", remove=True, **HARDENED)
-    assert b"--executor_input" in said
+    output = engine.containers.run(image(name), ["sh", "-ec", commands], user="123456:0", remove=True, **HARDENED)
+    assert b"--executor_input" in output
 
 
 @pytest.mark.parametrize("name", STEPS)

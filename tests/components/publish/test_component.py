@@ -43,6 +43,6 @@ def test_a_refused_release_is_only_recorded_where_the_recipe_says_so(
     recipe = json.dumps({"on_refusal": "record"})
     task = release(bundle=str(make_bundle()), evaluation=str(make_evaluation(f1=0.01)), store=store, recipe=recipe)
     assert task.outputs["Output"].metadata["decision"] == "refused"
-    said = json.loads((Path(task.outputs["Output"].path) / "decision.json").read_text())
-    assert "f1" in [check["figure"] for check in said["checks"] if not check["passed"]]
+    decision = json.loads((Path(task.outputs["Output"].path) / "decision.json").read_text())
+    assert "f1" in [check["figure"] for check in decision["checks"] if not check["passed"]]
     assert read_pointer(store, "forgery") is None
