@@ -33,7 +33,7 @@ M = TypeVar("M", bound=GroupMember)
 
 @dataclass(frozen=True)
 class Group(Generic[M]):
-    """Models evaluated together, such as a generation or a stage.
+    """Models evaluated together, such as a stage.
 
     Attributes:
         name: such as ``v4``.

@@ -74,10 +74,10 @@ def _summary(
     }
 
 
-def _generation_table(summary: Mapping[str, Any]) -> Table:
+def _stage_table(summary: Mapping[str, Any]) -> Table:
     rows = [[name, *(summary[name][key] for key in FIGURES)] for name in ("v3", "v4")]
     return Table(
-        ["generation", "F1", "IoU", "authentic pictures called forged", "authentic pixels marked"],
+        ["stage", "F1", "IoU", "authentic pictures called forged", "authentic pixels marked"],
         rows,
         caption="the ensembles on the test split, at the operating points chosen on val",
     )
@@ -118,7 +118,7 @@ def _report(
         path,
         "Veriframe: demonstration",
         [
-            Section("Generation v3 against v4", [note], [_generation_table(summary)]),
+            Section("Stage v3 against v4", [note], [_stage_table(summary)]),
             Section("Two pictures that nothing was trained on", [legend], [_verdict_table(verdicts)], overlays),
             Section(
                 "The same two, sent to the server",
@@ -168,7 +168,7 @@ def _demonstrate(output: Path) -> None:
     write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     _report(output / "report.html", summary, verdicts, served)
     sys.stdout.write("\n")
-    _print_table(_generation_table(summary))
+    _print_table(_stage_table(summary))
     sys.stdout.write("\n")
     _print_table(_verdict_table(verdicts))
     sys.stdout.write("\n")

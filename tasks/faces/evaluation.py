@@ -1,6 +1,6 @@
 """The evaluation of classifiers of faces: everything is chosen on the media of val, then each test split is read once.
 
-Groups are stages or generations, judged on every data set: the one they were trained on and others.
+Groups are stages, evaluated on every data set: the one they were trained on and others.
 """
 
 import json
