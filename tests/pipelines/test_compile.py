@@ -189,22 +189,35 @@ def test_processes_of_the_training_recipe_decide_the_number_of_gpus(tmp_path: Pa
 NUMBER = 12
 
 
-@pytest.fixture(scope="module")
-def long(tmp_path_factory: pytest.TempPathFactory) -> Document:
-    """Twelve data sets, and a stage on each of them with a sweep before all but the first."""
-    recipe = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
+def long_pipeline(folder: Path, name: str, recipe: Document) -> Document:
+    """The graph of a recipe with twelve data sets in place of its own, and a stage on each of them."""
     recipe["datasets"] = {f"d{number}": {"source": f"d{number}"} for number in range(NUMBER)}
-    recipe["stages"] = {
-        f"s{number}": {"dataset": f"d{number}"} | ({"sweep": {}} if number else {}) for number in range(NUMBER)
-    }
-    folder = tmp_path_factory.mktemp("long")
+    recipe["stages"] = {f"s{number}": {"dataset": f"d{number}"} for number in range(NUMBER)}
+    if "sweep" in recipe:
+        for stage in list(recipe["stages"].values())[1:]:
+            stage["sweep"] = {}
+        recipe["judged"] = [f"d{NUMBER - 1}"]  # of photographs one data set is evaluated at a time
     path = folder / "long.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-    return compiled_pipeline(folder, "forgery", str(path))[0]
+    return compiled_pipeline(folder, name, str(path))[0]
 
 
-def test_any_number_of_stages_and_data_sets_is_one_graph(long: Document) -> None:
-    found, names = tasks(long), labels(long)
+@pytest.fixture(scope="module")
+def long_forgery(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """A sweep before every stage but the first."""
+    recipe = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
+    return long_pipeline(tmp_path_factory.mktemp("long"), "forgery", recipe)
+
+
+@pytest.fixture(scope="module")
+def long_deepfake(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """All data sets are evaluated."""
+    recipe = yaml.safe_load(TINY_FACES.read_text())
+    return long_pipeline(tmp_path_factory.mktemp("long"), "deepfake", recipe)
+
+
+def test_any_number_of_stages_with_sweeps_is_one_graph(long_forgery: Document) -> None:
+    found, names = tasks(long_forgery), labels(long_forgery)
     assert sum(name.startswith("extract-frames") for name in found) == NUMBER
     assert [f"train-s{number}" in names.values() for number in range(NUMBER)] == [True] * NUMBER
     assert sum(name.startswith("sweep") for name in found) == NUMBER - 1
@@ -212,16 +225,23 @@ def test_any_number_of_stages_and_data_sets_is_one_graph(long: Document) -> None
     for number in range(1, NUMBER):
         base = by_label[f"train-s{number}"]["inputs"]["artifacts"]["base"]["taskOutputArtifact"]["producerTask"]
         assert names[base] == f"train-s{number - 1}"
-    evaluate = by_label["evaluate"]
+
+
+def test_any_number_of_data_sets_is_evaluated_by_one_task(long_deepfake: Document) -> None:
+    found, names = tasks(long_deepfake), labels(long_deepfake)
+    assert sum(name.startswith("extract-frames") for name in found) == NUMBER
+    evaluate = next(found[name] for name, label in names.items() if label == "evaluate")
     assert names[evaluate["inputs"]["artifacts"]["dataset"]["taskOutputArtifact"]["producerTask"]] == "extract-d11"
     others = evaluate["inputs"]["parameters"]["others"]["runtimeValue"]["constant"]
     channels = [part.partition("pipelinechannel--")[2].partition("-index")[0] for part in others.split(",")]
     assert [names[channel] for channel in channels] == [f"extract-d{number}" for number in range(NUMBER - 1)]
 
 
-def test_a_task_is_given_as_many_artifacts_as_ever(long: Document) -> None:
+@pytest.mark.parametrize("name", ["long_forgery", "long_deepfake"])
+def test_a_task_is_given_as_many_artifacts_as_ever(name: str, request: pytest.FixtureRequest) -> None:
     """What a task fetches does not grow with stages and data sets, but for what the evaluation reads by address."""
-    artifacts = {name: len(task.get("inputs", {}).get("artifacts", {})) for name, task in tasks(long).items()}
+    found = tasks(request.getfixturevalue(name))
+    artifacts = {name: len(task.get("inputs", {}).get("artifacts", {})) for name, task in found.items()}
     assert max(count for name, count in artifacts.items() if not name.startswith(("for-loop", "members"))) == 3
 
 
