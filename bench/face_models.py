@@ -33,7 +33,7 @@ INPUTS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_face_model(folder: Path, dataset: Path, family: str, generation: str, seed: int) -> Path:
+def write_face_model(folder: Path, dataset: Path, family: str, stage: str, seed: int) -> Path:
     """Write the checkpoint of a member called like its family, for the crops of ``dataset``; return its path.
 
     The input's margin is the one that the crops were cut with.
@@ -47,7 +47,7 @@ def write_face_model(folder: Path, dataset: Path, family: str, generation: str, 
     network = found.build(settings, spec.input, samples.classes, pretrained=False)
     views = {name: torch.rand(4, *array.shape) for name, array in spec.input.signature.items()}
     network.train()(views, torch.tensor([2, 2]) if found.clips else None)  # fills batch norm
-    path = folder / f"{family}_{generation}_best.pth"
+    path = folder / f"{family}_{stage}_best.pth"
     checkpoint = Checkpoint(
         epoch=1,
         model_state_dict=network.state_dict(),
@@ -57,7 +57,7 @@ def write_face_model(folder: Path, dataset: Path, family: str, generation: str, 
         spec=spec.to_json(),
         spec_sha256=spec.digest,
         member=family,
-        generation=generation,
+        stage=stage,
     )
     save_checkpoint(path, checkpoint)
     return path

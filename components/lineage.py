@@ -13,7 +13,7 @@ from core.errors import BadInputError
 from core.files import write_text
 from core.storage import join
 
-LINEAGE_FILE = "lineage.json"  # a list of {"generation", "address"} of the stages before, and this one's where kept
+LINEAGE_FILE = "lineage.json"  # a list of {"stage", "address"} of the stages before, and this one's where kept
 MODEL_FILE = "model.json"
 
 
@@ -33,12 +33,12 @@ def record(model: Path, base: Path | None, models: str) -> None:
     _write(model, lineage)
     if models:
         document = _document(model)
-        place = join(models, f"{document['member']}_{document['generation']}")
-        _write(model, [*lineage, {"generation": document["generation"], "address": keep(model, place)}])
+        place = join(models, f"{document['member']}_{document['stage']}")
+        _write(model, [*lineage, {"stage": document["stage"], "address": keep(model, place)}])
 
 
 def groups(models: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
-    """Return the models of all stages by generation, in the order of the stages.
+    """Return the models of all stages by stage, in their order.
 
     Args:
         models: folders of the models of the last stage.
@@ -51,11 +51,11 @@ def groups(models: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
     """
     found: dict[str, list[Path]] = {}
     for model in models:
-        generation = _document(model)["generation"]
-        for stage in _read(model):
-            if stage["generation"] != generation:
-                found.setdefault(stage["generation"], []).append(fetch(stage["address"], folder))
-        found.setdefault(generation, []).append(model)
+        stage = _document(model)["stage"]
+        for earlier in _read(model):
+            if earlier["stage"] != stage:
+                found.setdefault(earlier["stage"], []).append(fetch(earlier["address"], folder))
+        found.setdefault(stage, []).append(model)
     return found
 
 

@@ -18,10 +18,10 @@ MODEL_FILE = "model.json"
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a model says of itself: its task (None in the published layout), and its generation or stage."""
+    """What a model says of itself: its task (None in the published layout), and its stage."""
 
     task: str | None
-    generation: str
+    stage: str
 
 
 def find_checkpoint(model: Path) -> tuple[Path, str | None]:
@@ -54,7 +54,7 @@ def describe_model(model: Path) -> ModelDescription:
     """
     checkpoint = read_checkpoint(find_checkpoint(model)[0])
     task = None if checkpoint.model_type is None else FAMILIES.get(checkpoint.model_type).task
-    return ModelDescription(task, checkpoint.generation or "")
+    return ModelDescription(task, checkpoint.stage or "")
 
 
 def task_of(model: Path) -> str:

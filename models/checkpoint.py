@@ -61,7 +61,7 @@ class Checkpoint:
         metrics: what was measured on val.
         git_sha: the code's commit.
         member: the variant's name, such as ``high_recall``.
-        generation: such as ``v3``.
+        stage: such as ``v3``.
     """
 
     epoch: int
@@ -83,7 +83,7 @@ class Checkpoint:
     metrics: dict[str, Any] = field(default_factory=dict)
     git_sha: str | None = None
     member: str | None = None
-    generation: str | None = None
+    stage: str | None = None
 
 
 # What torch's errors hold when it declines to call or build something; other messages mean a file of another kind.
@@ -103,7 +103,7 @@ class LoadedNetwork:
         spec: how the samples that it learned from came to be, and what it reads.
         classes: names of the labels 0, 1 and so on.
         member: the variant's name.
-        generation: such as ``v3``; "" where the file does not say.
+        stage: such as ``v3``; "" where the file does not say.
         metrics: what was measured on val.
         checkpoint_sha256: of the file.
     """
@@ -114,7 +114,7 @@ class LoadedNetwork:
     spec: PreprocessingSpec
     classes: tuple[str, ...]
     member: str
-    generation: str
+    stage: str
     metrics: dict[str, Any]
     checkpoint_sha256: str
 
@@ -300,28 +300,28 @@ def network_of(checkpoint: Checkpoint, path: Path, *, device: str | torch.device
         spec=spec,
         classes=classes,
         member=checkpoint.member or path.stem,
-        generation=checkpoint.generation or "",
+        stage=checkpoint.stage or "",
         metrics=checkpoint.metrics,
         checkpoint_sha256=sha256_file(path),
     )
 
 
-def checkpoint_name(member: str, generation: str) -> str:
-    """Return the file name of a member's best checkpoint, ``<member>_<generation>_best.pth``."""
-    return f"{member}_{generation}_best.pth"
+def checkpoint_name(member: str, stage: str) -> str:
+    """Return the file name of a member's best checkpoint, ``<member>_<stage>_best.pth``."""
+    return f"{member}_{stage}_best.pth"
 
 
-def find_base(folder: Path, member: str, generation: str) -> Path:
+def find_base(folder: Path, member: str, stage: str) -> Path:
     """Return the path of a member's best checkpoint in ``folder``.
 
     Raises:
         StorageError: when it is not there, saying which path was looked at and how to train it.
     """
-    path = folder / checkpoint_name(member, generation)
+    path = folder / checkpoint_name(member, stage)
     if not path.is_file():
         raise StorageError(
             f"no base checkpoint at {path.absolute()}; train it with python -m components.train and a recipe with "
-            f"member {member} and generation {generation}, or copy a published {path.name} there"
+            f"member {member} and stage {stage}, or copy a published {path.name} there"
         )
     return path
 

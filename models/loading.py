@@ -58,7 +58,7 @@ def load_found(path: Path, family: Family, deduce: Deduce, device: str | torch.d
         if checkpoint.model_type != family.name:
             raise MismatchError(f"{path} is of family {checkpoint.model_type}, not {family.name}")
         loaded = network_of(checkpoint, path, device=device)
-        kind = f"checkpoint of {loaded.member}, generation {loaded.generation or 'unknown'}"
+        kind = f"checkpoint of {loaded.member}, stage {loaded.stage or 'unknown'}"
         measured = ", ".join(f"{name} {value:.4g}" for name, value in loaded.metrics.items() if _is_number(value))
         lines = [f"epochs: {checkpoint.epoch}", f"on val: {measured or 'nothing measured'}"]
         return Found(

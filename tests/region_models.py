@@ -24,8 +24,8 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write the checkpoint of a small network whose random weights depend on the seed; each is made once."""
     made: dict[tuple[Any, ...], Path] = {}
 
-    def make(member: str, generation: str = "v3", seed: int = 0, spec: PreprocessingSpec = SPEC) -> Path:
-        key = (member, generation, seed, spec.digest)
+    def make(member: str, stage: str = "v3", seed: int = 0, spec: PreprocessingSpec = SPEC) -> Path:
+        key = (member, stage, seed, spec.digest)
         if key not in made:
             family = FAMILIES.get("forgery")
             settings = family.settings.model_validate(
@@ -40,7 +40,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             network = family.build(settings, spec.input, CLASSES, pretrained=False)
             # Gives batch norm its statistics.
             network.train()({"tiles": 4 * torch.randn(4, spec.input.only.channels, 64, 64)})
-            made[key] = tmp_path_factory.mktemp("model") / f"{member}_{generation}_best.pth"
+            made[key] = tmp_path_factory.mktemp("model") / f"{member}_{stage}_best.pth"
             checkpoint = Checkpoint(
                 epoch=1,
                 model_state_dict=network.state_dict(),
@@ -50,7 +50,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 spec=spec.to_json(),
                 spec_sha256=spec.digest,
                 member=member,
-                generation=generation,
+                stage=stage,
             )
             save_checkpoint(made[key], checkpoint)
         return made[key]
@@ -60,7 +60,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def models(make_model: Callable[..., Path]) -> dict[str, list[Path]]:
-    """Two generations of two members each, of which only ``a`` is in both."""
+    """Two stages of two members each, of which only ``a`` is in both."""
     return {
         "v3": [make_model("a", "v3", 1), make_model("b", "v3", 2)],
         "v4": [make_model("a", "v4", 3), make_model("c", "v4", 4)],

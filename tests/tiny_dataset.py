@@ -132,10 +132,10 @@ def make_face_model(tiny_faces: Path, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("face_models")
     made: dict[tuple[str, str, int], Path] = {}
 
-    def make(family: str, generation: str = "first", seed: int = 0) -> Path:
-        key = (family, generation, seed)
+    def make(family: str, stage: str = "first", seed: int = 0) -> Path:
+        key = (family, stage, seed)
         if key not in made:
-            made[key] = write_face_model(folder / f"{seed}", tiny_faces, family, generation, seed)
+            made[key] = write_face_model(folder / f"{seed}", tiny_faces, family, stage, seed)
         return made[key]
 
     return make

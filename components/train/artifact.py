@@ -55,12 +55,12 @@ def write_artifact(
         StorageError: when a file cannot be written or uploaded.
     """
     best = [line for line in lines if line["best"]][-1]
-    checkpoint = output / checkpoint_name(recipe.member, recipe.generation)
+    checkpoint = output / checkpoint_name(recipe.member, recipe.stage)
     state.fetch_best(checkpoint)
     write_report(output / REPORT_FILE, recipe, lines)
     document = {
         "member": recipe.member,
-        "generation": recipe.generation,
+        "stage": recipe.stage,
         "family": recipe.family,
         "checkpoint": checkpoint.name,
         "sha256": sha256_file(checkpoint),

@@ -19,22 +19,22 @@ def find_base_checkpoint(base: Path | None, recipe: TrainRecipe) -> Path | None:
     """Return the checkpoint to start from, None where the recipe's own starting weights are meant.
 
     Args:
-        base: a checkpoint file, a folder that holds ``<member>_<base_generation>_best.pth``, or None.
+        base: a checkpoint file, a folder that holds ``<member>_<base_stage>_best.pth``, or None.
         recipe: the run's.
 
     Raises:
-        SettingsError: when the recipe's generation is fine-tuned from another and there is no base.
+        SettingsError: when the recipe's stage is fine-tuned from another and there is no base.
         StorageError: when the checkpoint is not there; the message says where it was looked for and how to train it.
     """
     if base is None:
-        if recipe.generation != recipe.base_generation:
-            name = checkpoint_name(recipe.member, recipe.base_generation)
+        if recipe.stage != recipe.base_stage:
+            name = checkpoint_name(recipe.member, recipe.base_stage)
             raise SettingsError(
-                f"generation {recipe.generation} of {recipe.member} is fine-tuned from {recipe.base_generation}: give "
-                f"--base the folder that holds {name}, or train it first with generation: {recipe.base_generation}"
+                f"stage {recipe.stage} of {recipe.member} is fine-tuned from {recipe.base_stage}: give "
+                f"--base the folder that holds {name}, or train it first with stage: {recipe.base_stage}"
             )
         return None
-    return base if base.is_file() else find_base(base, recipe.member, recipe.base_generation)
+    return base if base.is_file() else find_base(base, recipe.member, recipe.base_stage)
 
 
 def load_base(network: nn.Module, path: Path, family: Family, spec: PreprocessingSpec, dataset: Path) -> list[str]:

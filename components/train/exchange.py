@@ -47,5 +47,5 @@ def train_artifact(
     summary = train(Path(dataset), Path(model), settings, base=start, hard_negatives=hard, state=state or None)
     record(Path(model), start, models)
     shutil.copyfile(summary.report, report)
-    noted = {"member": settings.member, "generation": settings.generation, "sha256": summary.sha256}
+    noted = {"member": settings.member, "stage": settings.stage, "sha256": summary.sha256}
     return noted, summary.metrics

@@ -74,11 +74,11 @@ class TrainRecipe(Settings):
     """A training run."""
 
     member: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """The variant's name; with ``generation`` it names the checkpoint and the run's place in the state."""
-    generation: str = Field(default="v3", pattern=r"^[A-Za-z0-9]+$")
+    """The variant's name; with ``stage`` it names the checkpoint and the run's place in the state."""
+    stage: str = Field(default="v3", pattern=r"^[A-Za-z0-9]+$")
     """Which of the member's trainings this is."""
-    base_generation: str = Field(default="v3", pattern=r"^[A-Za-z0-9]+$")
-    """Which generation a base checkpoint is of; a run of another generation needs one."""
+    base_stage: str = Field(default="v3", pattern=r"^[A-Za-z0-9]+$")
+    """Which stage a base checkpoint is of; a run of another stage needs one."""
     family: str = "forgery"
     """The model family."""
     model: dict[str, Any] = Field(default_factory=dict)
@@ -143,8 +143,8 @@ class TrainRecipe(Settings):
 
     @property
     def name(self) -> str:
-        """``<member>_<generation>``, the run's name."""
-        return f"{self.member}_{self.generation}"
+        """``<member>_<stage>``, the run's name."""
+        return f"{self.member}_{self.stage}"
 
     @property
     def parsed_family(self) -> Family:

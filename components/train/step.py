@@ -62,18 +62,18 @@ def train(
 ) -> TrainSummary:
     """Train a model, or go on with an interrupted training.
 
-    Writes to ``output``: ``<member>_<generation>_best.pth``, ``model.json``, ``log.jsonl`` and ``report.html``. A
+    Writes to ``output``: ``<member>_<stage>_best.pth``, ``model.json``, ``log.jsonl`` and ``report.html``. A
     second start with the same state after the end trains nothing and writes the same model again.
 
     Args:
         dataset: a sample index folder with train and val splits.
         output: the folder to write.
         recipe: what to do.
-        base: the checkpoint to fine-tune: a file, or a folder with ``<member>_<base_generation>_best.pth``. Its
+        base: the checkpoint to fine-tune: a file, or a folder with ``<member>_<base_stage>_best.pth``. Its
             weights are taken; its optimizer's state is not, because fine-tuning is another run with other samples.
         hard_negatives: an index folder, or a file with one sample id a line.
         state: folder or ``s3://`` prefix of the step checkpoints, which outlives this machine; each run has its own
-            place ``<member>_<generation>`` in it. ``{run}`` stands for a fingerprint of recipe and inputs, so that
+            place ``<member>_<stage>`` in it. ``{run}`` stands for a fingerprint of recipe and inputs, so that
             equal runs share their progress and others do not meet. By default a folder beside ``output``.
         cache: folder for shards fetched from S3.
         upload: folder or ``s3://`` prefix that the output's files are copied to at the end.
@@ -258,7 +258,7 @@ class Run:
             dataset_sha256=self.index.sha256,
             git_sha=git_sha(),
             member=recipe.member,
-            generation=recipe.generation,
+            stage=recipe.stage,
         )
 
     def _manifest(self) -> Manifest:

@@ -10,10 +10,10 @@ from core.storage import open_store
 STAGES = [f"s{number}" for number in range(12)]
 
 
-def model(folder: Path, member: str, generation: str) -> Path:
+def model(folder: Path, member: str, stage: str) -> Path:
     folder.mkdir(parents=True)
-    (folder / "model.json").write_text(json.dumps({"member": member, "generation": generation}))
-    (folder / f"{member}_{generation}_best.pth").write_bytes(f"weights of {member} {generation}".encode())
+    (folder / "model.json").write_text(json.dumps({"member": member, "stage": stage}))
+    (folder / f"{member}_{stage}_best.pth").write_bytes(f"weights of {member} {stage}".encode())
     return folder
 
 

@@ -55,7 +55,7 @@ def test_a_family_needs_a_folder_alone(extension: Callable[[str], Run], tiny_dat
     run = extension("family")
     recipe = TRAINING | {
         "member": "toy",
-        "generation": "v3",
+        "stage": "v3",
         "family": "dot",
         "model": {"width": 8},
         "policy": "native",
@@ -86,7 +86,7 @@ def test_an_optional_view_of_its_own_reaches_the_verdict(
     views = {"face": {"size": 32, "margin": 1.0}, "corner": {"size": 32}}
     recipe = TRAINING | {
         "member": "toy",
-        "generation": "v3",
+        "stage": "v3",
         "family": "pair",
         "policy": "faces_light",
         "input": {"views": views},
@@ -116,7 +116,7 @@ def test_a_task_needs_its_two_folders_alone(
     run = extension("task")
     recipe = TRAINING | {
         "member": "toy",
-        "generation": "v3",
+        "stage": "v3",
         "family": "thumbnet",
         "policy": "none",
         "input": {"views": {"thumb": {"size": 32}}},

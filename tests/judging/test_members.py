@@ -32,7 +32,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
             spec=spec.to_json(),
             spec_sha256=spec.digest,
             member="x",
-            generation="v3",
+            stage="v3",
         ),
     )
     return path
@@ -40,7 +40,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_model_is_loaded_for_its_task(checkpoint):
     loaded = load_for("regions", checkpoint, "cpu")
-    assert (loaded.member, loaded.generation, loaded.spec) == ("x", "v3", SPEC)
+    assert (loaded.member, loaded.stage, loaded.spec) == ("x", "v3", SPEC)
     assert not loaded.network.training
     assert describe_model(checkpoint).task == task_of(checkpoint) == "regions"
 

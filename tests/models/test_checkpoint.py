@@ -62,7 +62,7 @@ def described(network: nn.Module, settings: ForgerySettings = SETTINGS, **change
         "spec_sha256": SPEC.digest,
         "metrics": {"f1": 0.5},
         "member": "high_recall",
-        "generation": "v4",
+        "stage": "v4",
     }
     return Checkpoint(**(values | changes))
 
@@ -104,7 +104,7 @@ def test_everything_a_trainer_keeps_survives_the_file(tmp_path: Path) -> None:
         metrics={"f1": 0.5, "strata": {"small": [0.1, 0.2]}},
         git_sha="ef",
         member="high_recall",
-        generation="v3",
+        stage="v3",
     )
     save_checkpoint(tmp_path / "new" / "a.pth", kept)
     read = read_checkpoint(tmp_path / "new" / "a.pth")
@@ -245,7 +245,7 @@ def test_a_saved_network_is_built_again_from_its_file_alone(tmp_path: Path, netw
     loaded = load_network(tmp_path / "a.pth")
     assert not loaded.network.training
     assert torch.equal(output(loaded.network), output(network))
-    assert (loaded.member, loaded.generation, loaded.metrics) == ("high_recall", "v4", {"f1": 0.5})
+    assert (loaded.member, loaded.stage, loaded.metrics) == ("high_recall", "v4", {"f1": 0.5})
     assert loaded.spec == SPEC
     assert loaded.classes == CLASSES
     assert loaded.family is FAMILY

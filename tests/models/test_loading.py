@@ -47,7 +47,7 @@ def checkpoint(family: str, network: nn.Module, settings: dict[str, Any]) -> Che
         spec_sha256=spec.digest,
         metrics={"auc": 0.875},
         member="mine",
-        generation="v1",
+        stage="v1",
     )
 
 
@@ -83,7 +83,7 @@ def test_a_checkpoint_of_ours_is_loaded_and_described(
     assert found.spec is not None
     assert found.spec.input == INPUT
     backbone = next(iter(settings.values()))
-    for part in ("checkpoint of mine, generation v1", "epochs: 7", "auc 0.875", backbone):
+    for part in ("checkpoint of mine, stage v1", "epochs: 7", "auc 0.875", backbone):
         assert str(part if isinstance(part, str) else part[0]) in found.description
 
 

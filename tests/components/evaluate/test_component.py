@@ -35,7 +35,7 @@ def test_the_component_finds_the_models_of_all_stages(
 
     recipe = tiny_recipe | {"epochs": 1}
     members = [
-        {stage: json.dumps(recipe | {"member": member, "generation": stage}) for stage in ("v3", "v4")}
+        {stage: json.dumps(recipe | {"member": member, "stage": stage}) for stage in ("v3", "v4")}
         for member in ("a", "b")
     ]
     store = tmp_path / "models"
@@ -54,7 +54,7 @@ def test_further_data_sets_are_read_from_their_addresses(
     model = tmp_path / "model"
     model.mkdir()
     (model / checkpoint.name).write_bytes(checkpoint.read_bytes())
-    document = {"member": "spotter", "generation": "one", "family": "spotter", "checkpoint": checkpoint.name}
+    document = {"member": "spotter", "stage": "one", "family": "spotter", "checkpoint": checkpoint.name}
     (model / "model.json").write_text(json.dumps(document | {"sha256": sha256_file(checkpoint)}))
     recipe = json.dumps({"degradations": [], "bootstrap": {"resamples": 20}, "heatmaps": 0})
     others = keep(tiny_faces, str(tmp_path / "store/indexes/again"))

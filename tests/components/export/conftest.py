@@ -34,7 +34,7 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
         member: str,
         seed: int = 0,
         spec: PreprocessingSpec = COLOUR,
-        generation: str = "v4",
+        stage: str = "v4",
         classes: tuple[str, ...] = CLASSES,
     ) -> Path:
         family = FAMILIES.get("forgery")
@@ -50,7 +50,7 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
         network = family.build(settings, spec.input, classes, pretrained=False)
         # Statistics of a batch, so that evaluation mode does something else than the identity.
         network.train()({"tiles": torch.randn(4, *spec.input.only.tensor.shape)})
-        path = tmp_path_factory.mktemp("checkpoint") / f"{member}_{generation}_best.pth"
+        path = tmp_path_factory.mktemp("checkpoint") / f"{member}_{stage}_best.pth"
         checkpoint = Checkpoint(
             epoch=1,
             model_state_dict=network.state_dict(),
@@ -60,7 +60,7 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
             spec=spec.to_json(),
             spec_sha256=spec.digest,
             member=member,
-            generation=generation,
+            stage=stage,
         )
         save_checkpoint(path, checkpoint)
         return path

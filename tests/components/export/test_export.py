@@ -255,7 +255,7 @@ def test_the_card_shows_an_evaluation(checkpoints: list[Path], tiny_dataset: Pat
 def test_two_models_of_one_member_are_refused(
     checkpoints: list[Path], make_checkpoint: MakeCheckpoint, tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    twin = make_checkpoint("colour", 5, generation="v3")
+    twin = make_checkpoint("colour", 5, stage="v3")
     with pytest.raises(SettingsError, match="second model of the member 'colour'"):
         export(tiny_dataset, [checkpoints[0], twin], tmp_path / "bundle", ONE_FORMAT)
 

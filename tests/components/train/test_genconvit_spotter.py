@@ -66,7 +66,7 @@ def test_the_published_training_stops_early_and_keeps_the_epoch_of_the_lowest_lo
     assert read_checkpoint(path).epoch == losses.index(min(losses)) + 1
     found = LOADERS[family](path)
     assert found.spec is not None
-    assert f"checkpoint of {family}, generation v3" in found.description
+    assert f"checkpoint of {family}, stage v3" in found.description
 
 
 def test_the_warm_up_goes_on_where_an_interrupted_training_stopped(tiny_faces: Path, tmp_path: Path) -> None:

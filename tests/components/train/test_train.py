@@ -54,10 +54,10 @@ def test_the_artifact_describes_itself(trained, tiny_dataset):
     checkpoint = trained / "tiny_v3_best.pth"
     assert document["checkpoint"] == checkpoint.name
     assert document["sha256"] == sha256_file(checkpoint)
-    assert (document["member"], document["generation"], document["family"]) == ("tiny", "v3", "forgery")
+    assert (document["member"], document["stage"], document["family"]) == ("tiny", "v3", "forgery")
     assert set(document["metrics"]) >= {"f1", "iou", "authentic_fpr", "threshold"}
     loaded = load_network(checkpoint)
-    assert (loaded.member, loaded.generation) == ("tiny", "v3")
+    assert (loaded.member, loaded.stage) == ("tiny", "v3")
     assert loaded.spec.input.only.size == 64
     assert loaded.classes == read_index(tiny_dataset).spec.classes
     assert loaded.network({"tiles": torch.zeros(1, 3, 64, 64)}).shape == (1, 1, 64, 64)
@@ -143,7 +143,7 @@ def test_fine_tuning_starts_from_the_base_and_draws_its_hard_negatives(trained, 
         train(
             tiny_dataset,
             tmp_path / "out",
-            _recipe(recipe, generation="v4", epochs=1),
+            _recipe(recipe, stage="v4", epochs=1),
             base=trained,
             hard_negatives=tmp_path / "hard.txt",
         )
@@ -156,19 +156,19 @@ def test_fine_tuning_starts_from_the_base_and_draws_its_hard_negatives(trained, 
 
 def test_a_missing_base_says_which_path_was_looked_at_and_how_to_train_it(tiny_dataset, recipe, tmp_path):
     with pytest.raises(StorageError) as caught:
-        train(tiny_dataset, tmp_path / "out", _recipe(recipe, generation="v4"), base=tmp_path / "nowhere")
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4"), base=tmp_path / "nowhere")
     assert str(tmp_path / "nowhere" / "tiny_v3_best.pth") in str(caught.value)
     assert "python -m components.train" in str(caught.value)
 
 
 def test_a_later_generation_without_a_base_says_which_one_it_needs(tiny_dataset, recipe, tmp_path):
     with pytest.raises(SettingsError, match=r"fine-tuned from v3: give --base .* tiny_v3_best.pth"):
-        train(tiny_dataset, tmp_path / "out", _recipe(recipe, generation="v4"))
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4"))
 
 
 def test_a_base_of_another_normalisation_is_refused(trained, tiny_dataset, recipe, tmp_path):
     view = recipe["input"]["views"]["tiles"]
-    other = _recipe(recipe, generation="v4", input={"views": {"tiles": {**view, "mean": [0.5, 0.5, 0.5]}}})
+    other = _recipe(recipe, stage="v4", input={"views": {"tiles": {**view, "mean": [0.5, 0.5, 0.5]}}})
     message = r"input.views.tiles.mean = \(0.485, 0.456, 0.406\), the recipe has \(0.5, 0.5, 0.5\)"
     with pytest.raises(MismatchError, match=message):
         train(tiny_dataset, tmp_path / "out", other, base=trained)
@@ -183,7 +183,7 @@ def test_a_published_checkpoint_serves_as_a_base(trained, tiny_dataset, recipe, 
     whole = read_checkpoint(trained / "tiny_v3_best.pth")
     published = type(whole)(epoch=3, model_state_dict=whole.model_state_dict, optimizer_state_dict={}, loss=0.5)
     save_checkpoint(tmp_path / "tiny_v3_best.pth", published)
-    summary = train(tiny_dataset, tmp_path / "out", _recipe(recipe, generation="v4", epochs=1), base=tmp_path)
+    summary = train(tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4", epochs=1), base=tmp_path)
     assert summary.checkpoint.name == "tiny_v4_best.pth"
 
 

@@ -55,7 +55,7 @@ def _model(heatmaps=True) -> LoadedNetwork:
         spec=PreprocessingSpec(extraction=ExtractionSpec(faces=FaceSpec(margin=1.0)), input=SPEC),
         classes=("real", "manipulated"),
         member="tiny",
-        generation="v3",
+        stage="v3",
         metrics={},
         checkpoint_sha256="0" * 64,
     )
