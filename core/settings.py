@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,10 +38,36 @@ def problems(model: type[Settings], error: ValidationError) -> list[str]:
         key = ".".join(str(part) for part in problem["loc"]) or "(root)"
         value = "" if problem["type"] == "missing" else f" = {problem['input']!r}"
         allowed = problem["msg"]
-        if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-            allowed = f"unknown key; allowed: {', '.join(sorted(model.model_fields))}"
+        if problem["type"] == "extra_forbidden":
+            owner = _settings_at(model, problem["loc"][:-1])
+            allowed = f"unknown key; allowed: {', '.join(sorted(owner.model_fields))}" if owner else "unknown key"
         lines.append(f"{key}{value}: {allowed}")
     return lines
+
+
+def _settings_at(model: type[Settings], location: tuple[int | str, ...]) -> type[Settings] | None:
+    """Return the settings class that a key of ``model``, or one inside it, holds; None where several could be meant."""
+    found: Any = model
+    for part in location:
+        if _is_settings(found) and part in found.model_fields:
+            found = _without_none(found.model_fields[str(part)].annotation)
+        elif get_origin(found) is dict:
+            found = _without_none(get_args(found)[1])
+        elif get_origin(found) in (list, tuple):
+            found = get_args(found)[0]
+        else:
+            return None
+    return found if _is_settings(found) else None
+
+
+def _without_none(annotation: Any) -> Any:
+    """Return the one alternative of ``X | None`` that is not None, any other annotation as it is."""
+    alternatives = [one for one in get_args(annotation) if one is not type(None)]
+    return alternatives[0] if len(alternatives) == 1 and type(None) in get_args(annotation) else annotation
+
+
+def _is_settings(annotation: Any) -> TypeGuard[type[Settings]]:
+    return isinstance(annotation, type) and issubclass(annotation, Settings)
 
 
 def validate(model: type[S], data: Mapping[str, Any], origin: str) -> S:
