@@ -27,7 +27,7 @@ from components.train.distributed import Processes
 from components.train.log import EpochLog
 from components.train.loop import Parts, Trainer
 from components.train.optimization import build_optimizer
-from components.train.recipe import TrainRecipe
+from components.train.recipe import MonitorSettings, TrainRecipe
 from components.train.step import Inputs, Run
 from components.train.termination import Termination
 from data.splits import SplitSettings
@@ -42,9 +42,11 @@ SIZE = 128  # px
 
 RECIPE = TrainRecipe(
     member="bench",
+    family="forgery",
     model={"encoder": "tu-tf_efficientnet_lite0", "weights": "random"},
     input=InputSpec.model_validate({"views": {"tiles": {"size": SIZE, "overlap": 32}}}),
     policy="forgery",
+    monitor=MonitorSettings(metric="f1"),
     batch_size=BATCH,
     epochs=PAIRS + 1,
     sampling={"samples_per_epoch": BATCH * STEPS},

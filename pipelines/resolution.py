@@ -121,7 +121,7 @@ def _variants(recipe: PipelineRecipe, folders: Sequence[Path]) -> dict[str, Vari
 def _training(recipe: PipelineRecipe, member: str, variant: Variant, stage: str) -> TrainRecipe:
     before = recipe.earlier_stages[stage]
     merged = merge(
-        {"member": member, "stage": stage, "base_stage": before or stage},
+        {"member": member, "stage": stage, "base_stage": before},
         recipe.train,
         variant.train,
         recipe.members[member],

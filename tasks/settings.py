@@ -1,6 +1,6 @@
 """What recipes say of the steps that differ by task: what all tasks share; each task adds keys of its own."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -98,7 +98,7 @@ class ParitySettings(Settings):
 class ExportSettings(Settings):
     """What an export fits and writes."""
 
-    name: Name = "forgery"
+    name: Name
     """Of the bundle; releases of one name replace each other."""
     version: Name | None = None
     """Null derives one from the commit and the content, so that equal versions mean equal bundles."""
@@ -153,6 +153,3 @@ class GateSettings(Settings):
     """Least share that is left under the worst degradation, 0..1."""
     margin: float | None = Field(default=0.02, ge=0, le=1)
     """By how much figures may be worse than the current release's, 0..1."""
-
-
-Refusal = Literal["fail", "record"]

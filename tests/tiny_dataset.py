@@ -74,6 +74,7 @@ def tiny_recipe() -> dict[str, Any]:
     """A training recipe as a dictionary, the test's own to change: two epochs of three steps of four samples."""
     return {
         "member": "tiny",
+        "stage": "v3",
         "family": "forgery",
         "model": {
             "encoder": "tu-test_efficientnet",
@@ -83,6 +84,7 @@ def tiny_recipe() -> dict[str, Any]:
             "segmentation_channels": 32,
         },
         "input": {"views": {"tiles": {"size": 64, "overlap": 16}}},
+        "monitor": {"metric": "f1"},
         "policy": "native",
         "batch_size": 4,
         "epochs": 2,

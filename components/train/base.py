@@ -19,22 +19,23 @@ def find_base_checkpoint(base: Path | None, recipe: TrainRecipe) -> Path | None:
     """Return the checkpoint to start from, None where the recipe's own starting weights are meant.
 
     Args:
-        base: a checkpoint file, a folder that holds ``<member>_<base_stage>_best.pth``, or None.
+        base: a checkpoint file, a folder that holds ``<member>_<base_stage>_best.pth`` (without a base stage the
+            recipe's own), or None.
         recipe: the run's.
 
     Raises:
-        SettingsError: when the recipe's stage is fine-tuned from another and there is no base.
+        SettingsError: when the recipe names a base stage and there is no base.
         StorageError: when the checkpoint is not there; the message says where it was looked for and how to train it.
     """
     if base is None:
-        if recipe.stage != recipe.base_stage:
+        if recipe.base_stage is not None:
             name = checkpoint_name(recipe.member, recipe.base_stage)
             raise SettingsError(
                 f"stage {recipe.stage} of {recipe.member} is fine-tuned from {recipe.base_stage}: give "
                 f"--base the folder that holds {name}, or train it first with stage: {recipe.base_stage}"
             )
         return None
-    return base if base.is_file() else find_base(base, recipe.member, recipe.base_stage)
+    return base if base.is_file() else find_base(base, recipe.member, recipe.base_stage or recipe.stage)
 
 
 def load_base(network: nn.Module, path: Path, family: Family, spec: PreprocessingSpec, dataset: Path) -> list[str]:

@@ -61,7 +61,7 @@ class EarlyStoppingSettings(Settings):
 class MonitorSettings(Settings):
     """By which validation metric the best epoch is chosen."""
 
-    metric: str = "f1"
+    metric: str
     """Name of the metric, as the task's validation gives it."""
     mode: Literal["max", "min"] = "max"
     """Whether more or less of it is better."""
@@ -75,11 +75,11 @@ class TrainRecipe(Settings):
 
     member: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The variant's name; with ``stage`` it names the checkpoint and the run's place in the state."""
-    stage: str = Field(default="v3", pattern=r"^[A-Za-z0-9]+$")
+    stage: str = Field(default="first", pattern=r"^[A-Za-z0-9]+$")
     """Which of the member's trainings this is."""
-    base_stage: str = Field(default="v3", pattern=r"^[A-Za-z0-9]+$")
-    """Which stage a base checkpoint is of; a run of another stage needs one."""
-    family: str = "forgery"
+    base_stage: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]+$")
+    """Which stage the base checkpoint is of, that this one needs; null for a stage that needs none."""
+    family: str
     """The model family."""
     model: dict[str, Any] = Field(default_factory=dict)
     """Settings of the network, of the family's own class."""
@@ -87,7 +87,7 @@ class TrainRecipe(Settings):
     """Settings of the loss, of the family's own class."""
     input: InputSpec
     """How stored samples become the network's input."""
-    policy: str = "forgery"
+    policy: str
     """Name of the augmentation policy (``media.transforms``)."""
     batch_size: int = Field(default=4, ge=1)
     """Samples of a forward pass, over all processes together, so that the number of processes changes neither the
@@ -118,7 +118,7 @@ class TrainRecipe(Settings):
     """When to stop before the last epoch; null never does."""
     freeze: tuple[str, ...] = ()
     """Shell-style patterns of parameter names that are not trained, such as ``encoder.*``."""
-    monitor: MonitorSettings = MonitorSettings()
+    monitor: MonitorSettings
     """How the best epoch is chosen."""
     seed: int = Field(default=0, ge=0)
     """Of everything that is drawn."""

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from bundle.document import Name
 from media.selfblend.settings import PseudoFakeSettings
 from tasks.settings import EvaluateSettings, ExportSettings, GateSettings, SamplingSettings
 
@@ -55,6 +56,8 @@ class FacesEvaluate(EvaluateSettings):
 class FacesExport(ExportSettings):
     """What an export of classifiers of faces fits and writes."""
 
+    name: Name = "faces"
+    """Of the bundle; releases of one name replace each other."""
     threshold: ThresholdRule = "ceiling"
     """``ceiling`` takes the highest balanced accuracy under ``max_authentic_fpr``, ``balanced_accuracy`` the highest of
     all."""

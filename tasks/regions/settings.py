@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from bundle.document import Name
 from tasks.settings import EvaluateSettings, ExportSettings, GateSettings, SamplingSettings, SweepSettings
 
 MIN_AREAS = (0.0, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
@@ -23,6 +24,8 @@ class RegionsEvaluate(EvaluateSettings):
 class RegionsExport(ExportSettings):
     """What an export of networks that mark regions fits and writes."""
 
+    name: Name = "regions"
+    """Of the bundle; releases of one name replace each other."""
     pixels_per_picture: int = Field(default=4096, ge=2)
     """Drawn from each val picture to fit temperatures and weights on."""
     max_pixels: int = Field(default=8_000_000, ge=2)

@@ -7,8 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from components.extract_frames.recipe import ExtractRecipe
+from components.publish.recipe import PublishRecipe
+from components.train.recipe import TrainRecipe
+from core.settings import Settings, parse
+from tasks.task import TASKS
+
 COMPONENTS = Path(__file__).resolve().parents[2] / "components"
 STEPS = sorted(path.parent.name for path in COMPONENTS.glob("*/component.py"))
+REGIONS = TASKS.get("regions")  # whose steps the examples are of
+RECIPES: dict[str, type[Settings] | None] = {
+    "evaluate": REGIONS.evaluate_settings,
+    "export": REGIONS.export_settings,
+    "extract_frames": ExtractRecipe,
+    "publish": PublishRecipe,
+    "sweep_hard_negatives": REGIONS.sweep_settings,
+    "train": TrainRecipe,
+}
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*)")
 
 
@@ -61,7 +76,9 @@ def test_options_are_those_of_the_command_line(step: str, capsys: pytest.Capture
     page = section(step, "Command line")
     assert {row[0] for row in rows(page)} == options
     assert f"python -m components.{step} " in page
-    assert set(OPTION.findall(page.partition("|")[0])) <= options
+    shown = set(OPTION.findall(page.partition("|")[0]))
+    required = set(OPTION.findall(re.sub(r"\[.*?\]", "", usage, flags=re.DOTALL)))
+    assert required <= shown <= options
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -73,6 +90,14 @@ def test_the_example_names_inputs_of_the_component(step: str) -> None:
     spec = specification(step)
     assert given <= set(spec.inputs)  # type: ignore[attr-defined]
     assert {name for name, one in spec.inputs.items() if not one.optional} <= given  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_recipe_of_the_example_is_one(step: str) -> None:
+    text = re.search(r"```yaml\n(.*?)```", section(step, "Example"), flags=re.DOTALL)
+    model = RECIPES[step]
+    assert text and model
+    parse(model, text.group(1), f"the example of {step}")
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -58,6 +58,7 @@ def test_a_family_needs_a_folder_alone(extension: Callable[[str], Run], tiny_dat
         "stage": "v3",
         "family": "dot",
         "model": {"width": 8},
+        "monitor": {"metric": "f1"},
         "policy": "native",
         "input": {"views": {"tiles": {"size": 64, "overlap": 16}}},
     }

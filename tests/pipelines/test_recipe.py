@@ -79,7 +79,7 @@ def test_a_variant_lies_over_the_recipe_and_a_stage_over_both() -> None:
     assert v3.model["encoder"] == pipeline.recipe.train["model"]["encoder"]  # type: ignore[index, call-overload]
     assert v4.epochs != v3.epochs
     assert v4.optimizer.weight_decay == v3.optimizer.weight_decay
-    assert (v3.stage, v3.base_stage, v4.stage, v4.base_stage) == ("v3", "v3", "v4", "v3")
+    assert (v3.stage, v3.base_stage, v4.stage, v4.base_stage) == ("v3", None, "v4", "v3")
 
 
 def test_a_members_own_keys_lie_over_its_variant() -> None:
@@ -88,7 +88,7 @@ def test_a_members_own_keys_lie_over_its_variant() -> None:
     view = one.input.views["centre"]
     assert (view.size, view.mean[0]) == (32, 0.498)  # its own, and the variant's
     assert (one.optimizer.lr, two.optimizer.lr) == (1e-3, 1e-5)
-    assert (one.base_stage, two.base_stage) == ("one", "one")
+    assert (one.base_stage, two.base_stage) == (None, "one")
 
 
 def test_crops_are_as_wide_as_the_widest_view_and_no_wider(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_models_become_the_current_release(
     decision = json.loads((Path(task.outputs["Output"].path) / "decision.json").read_text())
     assert decision["decision"] == "released"
     assert task.outputs["Output"].metadata["version"] == decision["version"]
-    fetched = fetch_release(store, "forgery", tmp_path / "fetched")
+    fetched = fetch_release(store, "regions", tmp_path / "fetched")
     assert [member.name for member in fetched.document.members] == ["colour", "ela"]
     (written,) = runner.rglob("export/bundle")
     assert read_bundle(written).sha256 == fetched.sha256 == decision["bundle_sha256"]

@@ -31,7 +31,7 @@ def test_the_component_fine_tunes_with_artifacts_of_the_pipeline(
         )
         return task.outputs["model"]
 
-    recipe, state = json.dumps({**tiny_recipe, "stage": "v4"}), tmp_path / "state"
+    recipe, state = json.dumps({**tiny_recipe, "stage": "v4", "base_stage": "v3"}), tmp_path / "state"
     task = fine_tune(dataset=str(tiny_dataset), base=str(tmp_path / "v3"), recipe=recipe, state=str(state))
     model = Path(task.outputs["Output"].path)
     document = json.loads((model / "model.json").read_text())

@@ -74,7 +74,10 @@ def make(tmp_path):
     ) -> Trainer:
         given = {
             "member": "x",
+            "family": "forgery",
+            "policy": "forgery",
             "input": {"views": {"tiles": {}}},
+            "monitor": {"metric": "f1"},
             "batch_size": 2,
             "epochs": 1,
             "device": "cpu",

@@ -6,7 +6,9 @@ from core.settings import parse, validate
 
 
 def _recipe(**changes):
-    return validate(TrainRecipe, {"member": "x", "input": {"views": {"tiles": {}}}, **changes}, "recipe")
+    given = {"member": "x", "family": "forgery", "policy": "forgery", "monitor": {"metric": "f1"}}
+    given |= {"input": {"views": {"tiles": {}}}, **changes}
+    return validate(TrainRecipe, given, "recipe")
 
 
 def test_the_defaults_are_the_published_settings():
@@ -15,7 +17,7 @@ def test_the_defaults_are_the_published_settings():
     assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.optimizer.weight_decay) == ("adamw", 1e-4, 1e-4)
     assert recipe.schedule.name == "cosine"
     assert recipe.policy == "forgery"
-    assert recipe.name == "x_v3"
+    assert recipe.name == "x_first"
 
 
 def test_a_recipe_survives_the_way_through_json():

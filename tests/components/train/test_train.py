@@ -31,11 +31,13 @@ def trained(tiny_dataset, tmp_path_factory) -> Path:
     """The output folder of a run of two epochs."""
     folder = tmp_path_factory.mktemp("trained")
     recipe = {
-        "member": "tiny", "batch_size": 4, "epochs": 2, "workers": 0, "device": "cpu", "policy": "native",
+        "member": "tiny", "stage": "v3", "family": "forgery", "batch_size": 4, "epochs": 2,
+        "workers": 0, "device": "cpu", "policy": "native",
         "model": {
             "encoder": "tu-test_efficientnet", "weights": "random", "pyramid_channels": 32, "segmentation_channels": 32
         },
         "input": {"views": {"tiles": {"size": 64, "overlap": 16}}}, "optimizer": {"lr": 0.003},
+        "monitor": {"metric": "f1"},
     }  # fmt: skip
     (folder / "recipe.json").write_text(json.dumps(recipe))
     arguments = [f"--dataset={tiny_dataset}", f"--recipe={folder / 'recipe.json'}", f"--output={folder / 'out'}"]
@@ -143,7 +145,7 @@ def test_fine_tuning_starts_from_the_base_and_draws_its_hard_negatives(trained, 
         train(
             tiny_dataset,
             tmp_path / "out",
-            _recipe(recipe, stage="v4", epochs=1),
+            _recipe(recipe, stage="v4", base_stage="v3", epochs=1),
             base=trained,
             hard_negatives=tmp_path / "hard.txt",
         )
@@ -156,19 +158,19 @@ def test_fine_tuning_starts_from_the_base_and_draws_its_hard_negatives(trained, 
 
 def test_a_missing_base_says_which_path_was_looked_at_and_how_to_train_it(tiny_dataset, recipe, tmp_path):
     with pytest.raises(StorageError) as caught:
-        train(tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4"), base=tmp_path / "nowhere")
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4", base_stage="v3"), base=tmp_path / "nowhere")
     assert str(tmp_path / "nowhere" / "tiny_v3_best.pth") in str(caught.value)
     assert "python -m components.train" in str(caught.value)
 
 
-def test_a_later_generation_without_a_base_says_which_one_it_needs(tiny_dataset, recipe, tmp_path):
+def test_a_later_stage_without_a_base_says_which_one_it_needs(tiny_dataset, recipe, tmp_path):
     with pytest.raises(SettingsError, match=r"fine-tuned from v3: give --base .* tiny_v3_best.pth"):
-        train(tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4"))
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4", base_stage="v3"))
 
 
 def test_a_base_of_another_normalisation_is_refused(trained, tiny_dataset, recipe, tmp_path):
     view = recipe["input"]["views"]["tiles"]
-    other = _recipe(recipe, stage="v4", input={"views": {"tiles": {**view, "mean": [0.5, 0.5, 0.5]}}})
+    other = _recipe(recipe, stage="v4", base_stage="v3", input={"views": {"tiles": {**view, "mean": [0.5, 0.5, 0.5]}}})
     message = r"input.views.tiles.mean = \(0.485, 0.456, 0.406\), the recipe has \(0.5, 0.5, 0.5\)"
     with pytest.raises(MismatchError, match=message):
         train(tiny_dataset, tmp_path / "out", other, base=trained)
@@ -183,7 +185,9 @@ def test_a_published_checkpoint_serves_as_a_base(trained, tiny_dataset, recipe, 
     whole = read_checkpoint(trained / "tiny_v3_best.pth")
     published = type(whole)(epoch=3, model_state_dict=whole.model_state_dict, optimizer_state_dict={}, loss=0.5)
     save_checkpoint(tmp_path / "tiny_v3_best.pth", published)
-    summary = train(tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4", epochs=1), base=tmp_path)
+    summary = train(
+        tiny_dataset, tmp_path / "out", _recipe(recipe, stage="v4", base_stage="v3", epochs=1), base=tmp_path
+    )
     assert summary.checkpoint.name == "tiny_v4_best.pth"
 
 
