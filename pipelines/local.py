@@ -12,6 +12,7 @@ from typing import Literal
 from kfp import local
 
 from core.errors import VeriframeError
+from core.processors import openmp_variables
 from pipelines import containers, graph
 from pipelines.resolution import ResolvedPipeline, load_pipeline
 
@@ -35,6 +36,7 @@ def _steps_environment() -> Iterator[None]:
     search = [str(REPOSITORY), before.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(part for part in search if part)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before.get("PATH", "")])
+    os.environ.update(openmp_variables())  # before a step loads what has threads
     try:
         yield
     finally:

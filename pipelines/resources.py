@@ -1,5 +1,6 @@
 """What a task asks of the cluster: processor, memory, accelerator, time, credentials and volumes."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Annotated
 
@@ -9,12 +10,14 @@ from pydantic import Field
 
 from components import images
 from components.train.recipe import TrainRecipe
+from core.processors import OPENMP_VARIABLE
 from core.settings import Settings
 
 Place = Callable[..., PipelineTask]
 
 CACHE_PATH = "/cache"
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108  the mount point PyTorch's loader processes exchange tensors through
+Processors = Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")]
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[KMGT]i?)?$")]
 
 # The launcher's own secret keys, as the environment variables that boto3 reads.
@@ -27,7 +30,7 @@ S3_VARIABLES = {
 class TaskResources(Settings):
     """Limits of one task."""
 
-    cpu: Quantity = "4"
+    cpu: Processors = "4"
     """Processors, requested and at most, as Kubernetes writes them."""
     memory: Quantity = "16Gi"
     """Memory, requested and at most, as Kubernetes writes it."""
@@ -82,6 +85,8 @@ def apply(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings
     """
     task.set_cpu_limit(resources.cpu).set_memory_limit(resources.memory)
     task.set_cpu_request(resources.cpu).set_memory_request(resources.memory)
+    # A limit on processors is a quota, which OpenMP does not see.
+    task.set_env_variable(OPENMP_VARIABLE, str(_whole_processors(resources.cpu)))
     if resources.retries:
         task.set_retry(resources.retries, backoff_duration="60s", backoff_factor=2.0, backoff_max_duration="600s")
     kubernetes.set_timeout(task, resources.timeout_seconds)
@@ -95,6 +100,10 @@ def apply(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings
     if resources.accelerators:
         _accelerate(task, resources, cluster)
     return task
+
+
+def _whole_processors(cpu: str) -> int:
+    return max(1, math.ceil(float(cpu.removesuffix("m")) / (1000 if cpu.endswith("m") else 1)))
 
 
 def placer(image: Callable[[str], str], cluster: ClusterSettings) -> Place:

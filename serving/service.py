@@ -12,6 +12,7 @@ from bundle.reading import VerifiedBundle
 from bundle.serving import Analyzer, Category, RequestError
 from bundle.task import BUNDLE_TASKS
 from core.errors import MismatchError, VeriframeError
+from core.processors import processors
 from serving.batcher import Batcher
 from serving.dataplane import DataPlane
 from serving.intake import Intake
@@ -184,6 +185,6 @@ def share_threads(settings: ServerSettings) -> tuple[int, int]:
 
     Two passes keep busy what one leaves idle where its threads wait for one another.
     """
-    threads = settings.threads or len(os.sched_getaffinity(0))
+    threads = settings.threads or processors()
     passes = settings.passes or (min(2, threads) if settings.device == "cpu" else 1)
     return passes, max(1, threads // passes)

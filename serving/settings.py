@@ -24,7 +24,7 @@ class ServerSettings(Settings):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """cpu, cuda or cuda:<n>"""
     threads: int | None = Field(default=None, ge=1)
-    """that run the networks on the CPU; default: one a core"""
+    """that run the networks on the CPU; default: one a processor"""
     passes: int | None = Field(default=None, ge=1, le=64)
     """forward passes at one time, which share the threads; default: 2 on the CPU, else 1"""
     decoders: int = Field(default=2, ge=1, le=64)

@@ -22,7 +22,7 @@ def _step(argv: Sequence[str] | None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder for the sample index")
     parser.add_argument("--shards", required=True, help="folder or s3:// prefix for the shards")
     parser.add_argument("--recipe", required=True, type=Path, help="YAML or JSON file with the step's settings")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, help="processes (default: one a processor)")
     parser.add_argument("--work", type=Path, help="folder for unfinished work (default: .work in the output)")
     parser.add_argument("--chunks", default="", help="folder or s3:// prefix of what other machines' parts finished")
     parser.add_argument("--part", type=_part, metavar="K/N", help="do only the K-th of N shares, from 0, into --chunks")

@@ -25,7 +25,7 @@ def extract_frames(
         source: Folder or `s3://` prefix where the layout begins.
         shards: URI under which shards are stored.
         recipe: `ExtractRecipe` as JSON.
-        workers: Processes; 0 for one a core.
+        workers: Processes; 0 for one a processor.
         chunks: URI where shares put what they finished, and the whole takes it from.
         part: Which share, from 0.
         parts: Number of shares; 0 for the whole.

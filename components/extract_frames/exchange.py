@@ -31,7 +31,7 @@ def extract_artifact(
         recipe: ``ExtractRecipe`` as JSON.
         address: file to write the address into at which the index is kept; nothing is written where it is not.
         indexes: URI under which it is kept; "" keeps it not.
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one a processor.
         chunks: URI of finished chunks.
         share: which share, and how many there are; (0, 0) for the whole. Of a share nothing is kept.
 

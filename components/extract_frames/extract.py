@@ -1,7 +1,6 @@
 """The extraction step: a layout in; sample index and shards out."""
 
 import fcntl
-import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from components.extract_frames.recipe import ExtractRecipe
 from components.extract_frames.report import write_report
 from core.errors import BadInputError, SettingsError
 from core.files import atomic_write, sha256_file, write_text
+from core.processors import processors
 from core.progress import counter
 from core.storage import Store, open_store
 from data.index import INDEX_FILE, REJECTED_FILE, REPORT_FILE, SPEC_FILE
@@ -66,7 +66,7 @@ def extract_frames(
         output: folder of the sample index; made if need be.
         shards: URI under which shards are stored.
         recipe: what to do.
-        workers: processes, by default one a core.
+        workers: processes, by default one a processor that this one may use.
         work: folder for unfinished work, by default ``.work`` in ``output``.
         chunks: URI of finished chunks. Shares put them there; the whole takes what is there and does what is missing,
             so that its bytes do not depend on the number of shares. May be removed once the data set is there.
@@ -125,7 +125,7 @@ def _extract_part(
 
 
 def _workers(given: int | None) -> int:
-    workers = (os.cpu_count() or 1) if given is None else given
+    workers = processors() if given is None else given
     if workers < 1:
         raise SettingsError(f"workers = {workers}: at least one is needed")
     return workers

@@ -22,6 +22,7 @@ from components.train.errors import ProcessesFailedError
 from components.train.recipe import TrainRecipe
 from components.train.termination import EXIT_STATUS
 from core.files import write_text
+from core.processors import openmp_variables
 
 # The others wait here while the first validates or writes, which may take long on large data.
 CONTROL_TIMEOUT = timedelta(hours=12)
@@ -125,7 +126,8 @@ def launch(recipe: TrainRecipe, arguments: Sequence[str]) -> None:
         command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={recipe.processes}"]
         command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
         command += ["-m", "components.train", f"--recipe={file}", *arguments]
-        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
+        variables = openmp_variables(recipe.processes) | {"PYTHONPATH": path}
+        process = subprocess.Popen(command, env=os.environ | variables)
         try:
             status = process.wait()
         except SystemExit:

@@ -1,12 +1,12 @@
 """The command line: python -m media.forging --photos DIR --output DIR."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from core import cli
+from core.processors import processors
 from core.settings import load, merge, validate
 from media.forging.folder import find_photos, forge_folder
 from media.forging.settings import KINDS, ForgeRequest
@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--authentic-per-photo", type=int, help="authentic pictures of each photograph")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, help="only these kinds; default: all")
     parser.add_argument("--max-side", type=int, help="longest side of the pictures in px; default: 1600")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--workers", type=int, default=processors(), help="processes; default: one a processor")
     return parser
 
 

@@ -186,6 +186,14 @@ def test_processes_of_the_training_recipe_decide_the_number_of_gpus(tmp_path: Pa
     assert {container["resources"]["accelerator"]["count"] for container in containers.values()} == {"2"}
 
 
+@pytest.mark.parametrize(("cpu", "threads"), [("4", "4"), ("1.5", "2"), ("2500m", "3"), ("200m", "1")])
+def test_openmp_is_told_the_processors_of_a_task(tmp_path: Path, cpu: str, threads: str) -> None:
+    pipeline = load_pipeline("forgery", overrides=[f"resources.extract.cpu={cpu!r}"])
+    output = compile_pipeline(pipeline, tmp_path / "out.yaml", tag="abc")
+    (container,) = executors(next(yaml.safe_load_all(output.read_text())), "exec-extract").values()
+    assert {"name": "OMP_NUM_THREADS", "value": threads} in container["env"]
+
+
 NUMBER = 12
 
 
