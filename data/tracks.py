@@ -1,6 +1,7 @@
 """Tracks: the rows of an index that show one face of one medium, run after run and in the order of time."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,21 +46,23 @@ def find_tracks(index: SampleIndex) -> Tracks:
     return Tracks(rows, starts, np.diff(starts, append=len(rows)).astype(np.int64))
 
 
-def draw_window(count: int, longest: int, draw: random.Random) -> slice:
+def draw_window(windows: Sequence[slice], longest: int, draw: random.Random) -> slice:
     """Draw some consecutive frames of a track to train on.
 
-    The length is drawn too, uniformly from 1 to ``longest`` or the whole track: the same network is asked about single
-    pictures, about the short clips that are left at a track's end and about full ones, so all of them must be common
-    in training.
+    The longer a window is, the more often it is drawn from. The length is drawn too, uniformly from 1 to ``longest`` or
+    the whole window: the same network is asked about single pictures, about the short clips that are left at the end of
+    a run and about full ones, so all of them must be common in training.
 
     Args:
-        count: frames of the track, at least 1.
+        windows: of the track, of consecutive frames each, at least one.
         longest: the most frames to take, at least 1.
         draw: the source of chance.
 
     Returns:
-        A slice of 1 to ``min(count, longest)`` frames within the track.
+        A slice of 1 to ``longest`` frames within one of the windows.
     """
-    length = draw.randint(1, min(count, longest))
-    start = draw.randint(0, count - length)
+    lengths = [window.stop - window.start for window in windows]
+    (number,) = draw.choices(range(len(windows)), lengths)
+    length = draw.randint(1, min(lengths[number], longest))
+    start = windows[number].start + draw.randint(0, lengths[number] - length)
     return slice(start, start + length)

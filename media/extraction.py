@@ -94,6 +94,11 @@ class ExtractionSpec(Settings):
         """Whether the samples are face crops that were cut by others."""
         return self.faces is not None and self.frames == "still"
 
+    @property
+    def step(self) -> int:
+        """From one frame of a run to the next; 1 where frames are not taken in runs."""
+        return self.frames.stride if isinstance(self.frames, ClipFrames) else 1
+
 
 class SampleSpec(Settings):
     """What an index says of all its samples; its digest identifies it."""

@@ -6,6 +6,7 @@ index; and the analyzer that a request reaches.
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from core.settings import Settings
 from data.index import SampleIndex, read_index
 from data.shards import ShardReader
 from media.extraction import ClipFrames, ExtractionSpec, FaceSpec, SampleSpec
+from media.faces import FacesFound, faces_of_video
 from media.spec import InputSpec
 from media.tensors import TensorSpec
 from models.inputs import Normalize
@@ -58,10 +60,14 @@ class Recorder(Network):
         super().__init__()
         self.shape = shape
         self.seen: list[Tensor] = []
+        self.windows: list[Tensor] = []
 
     def forward(self, views: Mapping[str, torch.Tensor], lengths: torch.Tensor | None = None) -> torch.Tensor:
         (pixels,) = views.values()
-        self.seen += list(pixels.cpu().numpy())
+        if lengths is None:
+            self.seen += list(pixels.cpu().numpy())
+        else:
+            self.windows += [window.numpy() for window in pixels.split(lengths.tolist())]
         return torch.zeros(len(pixels) if lengths is None else len(lengths), *self.shape)
 
 
@@ -156,6 +162,73 @@ def test_faces_agree(name: str, faces: tuple[Path, SampleIndex]) -> None:
     assert len(trained) == len(index) > 1
     np.testing.assert_array_equal(trained, np.stack(recorder.seen))
     np.testing.assert_array_equal(trained, np.stack(server.seen))
+
+
+class ClipServer(Server):
+    """A run whose vectors are the pixels themselves, and of the network of clips that keeps its windows."""
+
+    def __init__(self, spec: InputSpec) -> None:
+        super().__init__(spec, 1)
+        self.windows: list[Tensor] = []
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+        outputs = super().__call__(inputs)
+        return {**outputs, "vectors": np.stack([one.ravel() for one in self.seen[-len(outputs["logits"]) :]])}
+
+    def clip(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+        clips = zip(inputs["vectors"], inputs["lengths"], strict=True)
+        self.windows += [vectors[:length].reshape(length, *self.seen[0].shape) for vectors, length in clips]
+        return {"logits": np.zeros((len(inputs["lengths"]), 1), np.float32)}
+
+
+@pytest.mark.parametrize("missed", [None, 1], ids=["all found", "a face missed"])
+@pytest.mark.parametrize("length", [2, 4])
+def test_windows_agree(
+    length: int, missed: int | None, faces: tuple[Path, SampleIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs of three frames, longer and shorter than a window, where a face may be missed in the second."""
+    clip, index = faces
+    rows = sorted(index.rows(), key=lambda row: (row["run"], row["frame"]))
+    lost = None if missed is None else rows[3 + missed]["frame"]
+    left = [row for row in rows if row["frame"] != lost]
+    index = replace(index, table=index.table.from_pylist(left, schema=index.table.schema))
+    spec, reader = InputSpec(views={"face": {"size": 32, "margin": 1.3}}, frames=length), ShardReader(index.shards)
+
+    recorder = Recorder(1)
+    list(predict_media([FaceMember("member", recorder.eval(), spec, clips=True)], index, reader, device="cpu"))
+    assert len(recorder.seen) == len(left)  # each frame by itself too
+    whole = [3, 3] if missed is None else [3, 1, 1]
+    parts = [[min(length, run - start) for start in range(0, run, length)] for run in whole]
+    assert [len(window) for window in recorder.windows] == [part for run in parts for part in run]
+    np.testing.assert_array_equal(np.concatenate(recorder.windows), np.stack(recorder.seen))
+
+    server = ClipServer(spec)
+    outputs = {"logits": TensorSpec(datatype="FP32", shape=(1,))}
+    bundle = verified("faces", FaceDecision(threshold=0.5), {"member": spec}, outputs, index.spec.extraction)
+
+    def without_the_lost(*arguments: Any, **more: Any) -> FacesFound:
+        found = faces_of_video(*arguments, **more)
+        return replace(found, crops=tuple(crop for crop in found.crops if crop.frame != lost))
+
+    monkeypatch.setattr("bundle.faces.search.faces_of_video", without_the_lost)
+    with clip.open("rb") as file:
+        bench = workbench({"member": server}, {"member": server.clip})
+        asyncio.run(analyzer(bundle, bench).analyze_video(file, AnalysisOptions(heatmaps=0)))
+    for served, judged in zip(server.windows, recorder.windows, strict=True):
+        np.testing.assert_array_equal(served, judged)
+
+    samples, trained = FaceDataset(index, reader, "none", spec, clips=True), set()
+    runs = np.split(np.stack(recorder.seen), np.cumsum(whole)[:-1])
+    for seed in range(150):
+        pixels = Normalize(spec)(dict(samples[0, seed]["views"]))["face"].numpy()
+        trained.add(pixels.tobytes())
+    allowed = {
+        run[start:end].tobytes()
+        for run in runs
+        for start in range(len(run))
+        for end in range(start + 1, min(len(run), start + length) + 1)
+    }
+    assert trained == allowed
 
 
 @pytest.mark.parametrize("name", sorted(shipped("faces")))

@@ -1,7 +1,8 @@
 """Analyzing a medium by the faces found in it: the arithmetic that export, tests and the server share.
 
-A server runs the networks its own way, in batches across requests; it takes ``clip_inputs``, ``decide_tracks`` and
-``ensemble_heatmap`` from this module, and ``analyze_faces`` is the direct way through the same functions.
+A server runs the networks its own way, in batches across requests; it takes ``track_windows``, ``clip_inputs``,
+``decide_tracks`` and ``ensemble_heatmap`` from this module, and ``analyze_faces`` is the direct way through the same
+functions.
 """
 
 from collections import defaultdict
@@ -14,19 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.document import CLIP, MODEL, Bundle, BundleMember
-from bundle.faces.scores import Scores, clip_slices, medium_probability, probability, track_probability, weighted
+from bundle.faces.scores import Scores, medium_probability, probability, track_probability, weighted
 from bundle.faces.verdict import FaceDecision, FaceOpinion, FaceVerdict, TrackVerdict
+from bundle.faces.windows import windows
 from bundle.runtimes import Networks
 from media.extraction import EvenFrames, ExtractionSpec, FaceSpec
 from media.view import StoredSample, View, stack
 
 
 class Crop(Protocol):
-    """What is needed of a face crop: whose it is, and what views are cut from."""
+    """What is needed of a face crop: whose it is, its place in time, and what views are cut from."""
 
     @property
     def track(self) -> int:
         """Number of the face that the crop is of."""
+
+    @property
+    def run(self) -> int:
+        """The run of consecutive frames that the crop's frame belongs to."""
+
+    @property
+    def frame(self) -> int:
+        """Number of the frame in its clip."""
 
     @property
     def sample(self) -> StoredSample:
@@ -47,7 +57,7 @@ class MemberScores:
 
     Attributes:
         frames: logits of its n frames by themselves, float [n], in the order of time.
-        clips: logits of its clips, float [k], as ``clip_slices`` cuts them; None for a member without clips.
+        clips: logits of its clips, float [k], as ``track_windows`` cuts them; None for a member without clips.
     """
 
     frames: NDArray[np.floating]
@@ -80,21 +90,28 @@ def extraction_for_video(bundle: Bundle, frames: int) -> ExtractionSpec:
     return ExtractionSpec(decoder="pyav", frames=EvenFrames(count=frames), faces=faces, store="png")
 
 
-def clip_inputs(vectors: NDArray[np.float32], length: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Cut the vectors of a track's frames into clips as a clip network takes them.
+def track_windows(crops: Sequence[Crop], bundle: Bundle, member: BundleMember) -> list[slice]:
+    """Cut the crops of one track, in the order of time, into the clips that a member's clip network judges."""
+    return windows([(crop.run, crop.frame) for crop in crops], bundle.extraction.step, member.input.frames)
+
+
+def clip_inputs(
+    vectors: NDArray[np.float32], parts: Sequence[slice], length: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Lay the vectors of a track's frames into clips as a clip network takes them.
 
     Args:
         vectors: float32 [n, D] in the order of time, n ≥ 1.
+        parts: the k clips, each of 1 to T frames.
         length: frames of a clip, T: the member's ``input.frames``.
 
     Returns:
         Vectors float32 [k, T, D], padded at the end with zeros, and lengths int64 [k] in 1..T.
     """
-    slices = clip_slices(len(vectors), length)
-    padded = np.zeros((len(slices), length, vectors.shape[1]), dtype=np.float32)
-    for number, part in enumerate(slices):
+    padded = np.zeros((len(parts), length, vectors.shape[1]), dtype=np.float32)
+    for number, part in enumerate(parts):
         padded[number, : part.stop - part.start] = vectors[part]
-    return padded, np.array([part.stop - part.start for part in slices], dtype=np.int64)
+    return padded, np.array([part.stop - part.start for part in parts], dtype=np.int64)
 
 
 def decide_tracks(
@@ -194,14 +211,21 @@ def analyze_faces(
         batch_size: most crops or clips in one call of a network.
         min_frames: faces seen in fewer frames are left out.
     """
-    samples: dict[int, list[StoredSample]] = defaultdict(list)
+    by_track: dict[int, list[Crop]] = defaultdict(list)
     for crop in found.crops:
-        samples[crop.track].append(crop.sample)
+        by_track[crop.track].append(crop)
     tracks = {
         number: {
-            member.name: member_scores(crops, member, networks[member.name], batch_size) for member in bundle.members
+            member.name: member_scores(
+                [crop.sample for crop in crops],
+                track_windows(crops, bundle, member),
+                member,
+                networks[member.name],
+                batch_size,
+            )
+            for member in bundle.members
         }
-        for number, crops in samples.items()
+        for number, crops in by_track.items()
     }
     return decide_tracks(bundle, tracks, min_frames=min_frames)
 
@@ -216,12 +240,17 @@ def abstains(arrays: Sequence[Mapping[str, NDArray[Any] | None]]) -> bool:
 
 
 def member_scores(
-    samples: Sequence[StoredSample], member: BundleMember, networks: Networks, batch_size: int = 32
+    samples: Sequence[StoredSample],
+    clips: Sequence[slice],
+    member: BundleMember,
+    networks: Networks,
+    batch_size: int = 32,
 ) -> MemberScores | None:
     """Run one member over the crops of one track.
 
     Args:
         samples: the crops in the order of time, at least one.
+        clips: of ``track_windows``.
         member: whose.
         networks: its networks.
         batch_size: most crops or clips in one call of a network.
@@ -238,7 +267,8 @@ def member_scores(
     logits = np.concatenate([output["logits"][:, 0] for output in outputs])
     if CLIP not in networks:
         return MemberScores(logits)
-    vectors, lengths = clip_inputs(np.concatenate([output["vectors"] for output in outputs]), member.input.frames)
+    frames = np.concatenate([output["vectors"] for output in outputs])
+    vectors, lengths = clip_inputs(frames, clips, member.input.frames)
     parts = [slice(start, start + batch_size) for start in range(0, len(vectors), batch_size)]
-    clips = [networks[CLIP]({"vectors": vectors[part], "lengths": lengths[part]})["logits"][:, 0] for part in parts]
-    return MemberScores(logits, np.concatenate(clips))
+    judged = [networks[CLIP]({"vectors": vectors[part], "lengths": lengths[part]})["logits"][:, 0] for part in parts]
+    return MemberScores(logits, np.concatenate(judged))

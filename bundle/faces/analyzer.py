@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bundle.document import CLIP, BundleMember
 from bundle.documents import identity
-from bundle.faces.analysis import MemberScores, clip_inputs, decide_tracks, ensemble_heatmap
+from bundle.faces.analysis import MemberScores, clip_inputs, decide_tracks, ensemble_heatmap, track_windows
 from bundle.faces.documents import FACES, FRAMES_USED, STAGES, FaceAnalysis, FaceTimings, HeatmapDocument
 from bundle.faces.protocol import OUTPUTS, verdict_arrays
 from bundle.faces.readings import Readings, heatmap_of, positions_by_track, read_crops
@@ -19,7 +19,7 @@ from bundle.faces.verdict import FaceVerdict
 from bundle.reading import VerifiedBundle
 from bundle.serving import PICTURE, AnalysisOptions, Analyzer, Outputs, Workbench
 from bundle.work import Stages, in_thread
-from media.faces import FacesFound
+from media.faces import FaceCrop, FacesFound
 from media.heat import lay_heat
 from media.pictures import encode_png
 from media.tensors import TensorSpec
@@ -81,23 +81,27 @@ class FaceAnalyzer(Analyzer):
     def _decide(
         self, medium: Medium, readings: Readings, outputs: Mapping[str, Outputs], stages: Stages
     ) -> FaceVerdict:
+        crops = medium.found.crops
         tracks = {
             track: {
-                member.name: self._scores(member, outputs[member.name], rows, stages)
+                member.name: self._scores(member, outputs[member.name], rows, [crops[at] for at in positions], stages)
                 for member in self.document.members
                 if (rows := readings.rows_of(member.name, positions))
             }
-            for track, positions in positions_by_track(medium.found.crops).items()
+            for track, positions in positions_by_track(crops).items()
         }
         return stages.timed("postprocess", decide_tracks, self.document, tracks, min_frames=medium.min_frames)
 
-    def _scores(self, member: BundleMember, outputs: Outputs, rows: Sequence[int], stages: Stages) -> MemberScores:
+    def _scores(
+        self, member: BundleMember, outputs: Outputs, rows: Sequence[int], crops: Sequence[FaceCrop], stages: Stages
+    ) -> MemberScores:
         """Return a member's scores of one track, whose crops are these rows of the outputs."""
         logits = outputs["logits"][rows, 0]
         networks = self.workbench.networks[member.name]
         if CLIP not in networks:
             return MemberScores(logits)
-        vectors, lengths = clip_inputs(outputs["vectors"][rows], member.input.frames)
+        parts = track_windows(crops, self.document, member)
+        vectors, lengths = clip_inputs(outputs["vectors"][rows], parts, member.input.frames)
         clips = stages.timed("inference", networks[CLIP], {"vectors": vectors, "lengths": lengths})
         return MemberScores(logits, clips["logits"][:, 0])
 

@@ -5,6 +5,7 @@ a logit for each frame; a network of clips gives one for each clip besides. A pr
 ``sigmoid(logit / temperature)``.
 
 * Of a member, a track's probability is the mean over its clips, or over its frames where the member has no clips.
+  Clips are the windows of ``bundle.faces.windows``.
 * Of the ensemble, it is the weighted mean of its members' probabilities. A member abstains from a track in none of
   whose frames there is what one of its views shows; the weights are those of the members that are left.
 * A medium's probability is that of its most suspicious track: one forged face makes a forged medium.
@@ -16,11 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
-
-
-def clip_slices(count: int, length: int) -> list[slice]:
-    """Cut ``count`` frames into consecutive clips of ``length``; the last may be shorter, and no frame is left out."""
-    return [slice(start, min(start + length, count)) for start in range(0, count, length)]
 
 
 def probability(logits: NDArray[np.floating], temperature: float) -> Scores:

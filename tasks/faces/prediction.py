@@ -1,7 +1,7 @@
 """Running classifiers of faces over the media of an index: a logit for every frame, and for every clip of a track.
 
 Frames and clips of several media share a batch. A network of clips is asked twice: about each frame alone, as it is
-served for a picture and for the curve over time, and about the clips that ``bundle.faces.scores`` cuts a track into.
+served for a picture and for the curve over time, and about the windows that ``bundle.faces.windows`` cuts a track into.
 
 A member one of whose optional views is absent from all frames of a track abstains there: it has no logits of it.
 """
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bundle.faces.scores import clip_slices
+from bundle.faces.windows import Place, WindowCutter
 from core.errors import BadInputError, SettingsError
 from core.progress import counter
 from data.index import SampleIndex
@@ -64,8 +64,8 @@ class TrackPrediction:
     Attributes:
         rows: its n rows of the index, in their order.
         frame_logits: by member float64 [n], before temperature; without the members that abstained.
-        clip_logits: by member with clips float64 [k], one for each of ``clip_slices(n, input.frames)``; without the
-            members that abstained.
+        clip_logits: by member with clips float64 [k], one for each of its windows of at most ``input.frames`` frames;
+            without the members that abstained.
     """
 
     rows: list[dict[str, Any]]
@@ -88,6 +88,7 @@ class _Track:
     rows: list[dict[str, Any]] = field(default_factory=list)
     frames: dict[str, list[float]] = field(default_factory=dict)
     clips: dict[str, list[float]] = field(default_factory=dict)
+    windows: dict[str, int] = field(default_factory=dict)  # how many have begun, by member with clips
     shown: dict[str, set[str]] = field(default_factory=dict)  # views that some frame had, by member
 
 
@@ -159,7 +160,8 @@ def predict_media(
     if not members or len(set(names)) != len(names):
         raise SettingsError(f"members need unique names, got {', '.join(names) or 'none'}")
     cutter = _Cutter(members)
-    engines = [_Engine(member, torch.device(device), batch_size, precision) for member in members]
+    step = index.spec.extraction.step
+    engines = [_Engine(member, torch.device(device), batch_size, precision, step) for member in members]
     ordered = SampleIndex(index.table.sort_by(ORDER), index.spec, index.shards, index.sha256)
 
     def load(row: dict[str, Any]) -> dict[str, Arrays]:
@@ -178,7 +180,7 @@ def predict_media(
             track = _track_of(row, media, engines)
             track.rows.append(row)
             for engine in engines:
-                engine.add(track, arrays[engine.member.name])
+                engine.add(track, (row["run"], row["frame"]), arrays[engine.member.name])
             yield from _finished(media, engines)
         for engine in engines:
             engine.end_track()
@@ -221,8 +223,10 @@ def _result(track: _Track, engines: Sequence["_Engine"]) -> TrackPrediction:
 class _Engine:
     """Gathers a member's frames and clips into batches, runs them, and hands the logits to their tracks."""
 
-    def __init__(self, member: FaceMember, device: torch.device, batch_size: int, precision: str) -> None:
+    def __init__(self, member: FaceMember, device: torch.device, batch_size: int, precision: str, step: int) -> None:
         self.member = member
+        self._step = step
+        self._cutter = self._new_cutter()
         self._device = device
         self._batch_size = batch_size
         self._precision = precision
@@ -232,7 +236,10 @@ class _Engine:
         self._clips: list[tuple[_Track, list[Arrays]]] = []
         self._open: tuple[_Track, list[Arrays]] | None = None  # the clip that is being gathered
 
-    def add(self, track: _Track, arrays: Arrays) -> None:
+    def _new_cutter(self) -> WindowCutter:
+        return WindowCutter(self._step, self.member.input.frames)
+
+    def add(self, track: _Track, place: Place, arrays: Arrays) -> None:
         """Take in a track's next frame."""
         shown = track.shown.setdefault(self.member.name, set())
         shown.update(name for name, array in arrays.items() if array is not None)
@@ -241,14 +248,20 @@ class _Engine:
             self._run_frames()
         if not self.member.clips:
             return
-        if self._open is None:
+        if self._cutter.begins(*place):
+            self._end_clip()
+            track.windows[self.member.name] = track.windows.get(self.member.name, 0) + 1
             self._open = (track, [])
+        assert self._open is not None  # noqa: S101 - a track's first frame begins a window
         self._open[1].append(arrays)
-        if len(self._open[1]) == self.member.input.frames:
-            self.end_track()
 
     def end_track(self) -> None:
-        """Close the clip that is being gathered: it is full, or its track has no further frames."""
+        """Know that the track has no further frames."""
+        self._end_clip()
+        self._cutter = self._new_cutter()
+
+    def _end_clip(self) -> None:
+        """Close the clip that is being gathered."""
         if self._open is None:
             return
         self._clips.append(self._open)
@@ -269,9 +282,9 @@ class _Engine:
 
     def has_predicted(self, track: _Track) -> bool:
         """Tell whether every frame and clip of a track has its logit."""
-        name, count = self.member.name, len(track.rows)
-        expected = len(clip_slices(count, self.member.input.frames)) if self.member.clips else 0
-        return len(track.frames.get(name, ())) == count and len(track.clips.get(name, ())) == expected
+        name = self.member.name
+        frames, clips = len(track.frames.get(name, ())), len(track.clips.get(name, ()))
+        return frames == len(track.rows) and clips == track.windows.get(name, 0)
 
     def _run_frames(self) -> None:
         logits = self._forward([arrays for _, arrays in self._frames])

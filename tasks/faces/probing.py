@@ -50,7 +50,9 @@ class ClipProbe:
         outputs = model(faces)
         found = {name: outputs[name] for name in ("logits", HEATMAP) if name in outputs}
         if CLIP in networks:
-            vectors, lengths = zip(*(clip_inputs(model(clip)["vectors"], self.length) for clip in clips), strict=True)
+            given = [model(clip)["vectors"] for clip in clips]
+            inputs = [clip_inputs(vectors, [slice(0, len(vectors))], self.length) for vectors in given]
+            vectors, lengths = zip(*inputs, strict=True)
             arrays = {"vectors": np.concatenate(vectors), "lengths": np.concatenate(lengths)}
             found[CLIP] = networks[CLIP](arrays)["logits"]
         return found
@@ -59,7 +61,8 @@ class ClipProbe:
 def probe(job: ExportJob, member: str, decision: Settings, count: int) -> ClipProbe:
     """Return a probe of ``count`` clips, of tracks spread evenly over val.
 
-    The first is as long as it can be and each further one is a frame shorter, so that padding is compared too.
+    The first is as long as it can be and each further one is a frame shorter, so that padding is compared too. It is
+    arithmetic that is compared: their frames are those that follow each other in the index, whatever their runs.
 
     Args:
         job: what is exported.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from bundle.faces.windows import windows
 from core.errors import SettingsError
 from data.datasets import Frame, Sample, ViewCutter, collate, read_sample
 from data.index import SampleIndex
@@ -29,8 +30,8 @@ class FaceDataset(Dataset[Sample]):
     """Augmented face crops, single or as clips: the frames of a clip share all parameters of their augmentation.
 
     Items are asked for by (unit, seed) pairs. A unit is a row of the index, or with ``clips`` the number of a track of
-    ``find_tracks``, of which ``draw_window`` then takes 1 to ``input_spec.frames`` consecutive frames. A view is
-    augmented at its stored size and then scaled to the network's input. Picklable; needs no ``worker_init_fn``.
+    ``find_tracks``, of which ``draw_window`` then takes 1 to ``input_spec.frames`` consecutive frames of one run. A
+    view is augmented at its stored size and then scaled to the network's input. Picklable; needs no ``worker_init_fn``.
 
     Args:
         index: the rows.
@@ -67,6 +68,8 @@ class FaceDataset(Dataset[Sample]):
         self._longest = input_spec.frames
         self._pseudo_probability = pseudo_fakes.probability if pseudo_fakes else 0.0
         self._tracks = find_tracks(index) if clips else None
+        self._places = np.stack([index.column("run"), index.column("frame")], axis=1)
+        self._step = index.spec.extraction.step
 
     def __len__(self) -> int:
         return len(self._stored if self._tracks is None else self._tracks)
@@ -106,7 +109,8 @@ class FaceDataset(Dataset[Sample]):
         if self._tracks is None:
             return [unit]
         rows = self._tracks.rows_of(unit)
-        return [int(row) for row in rows[draw_window(len(rows), self._longest, random.Random(seed))]]
+        whole = windows(((run, frame) for run, frame in self._places[rows].tolist()), self._step)
+        return [int(row) for row in rows[draw_window(whole, self._longest, random.Random(seed))]]
 
     def _frame(self, row: int, number: int, pseudo: bool, blend_seed: int, policy_seed: int) -> Frame:
         """Return the views of one frame; its seeds are those of the whole clip."""

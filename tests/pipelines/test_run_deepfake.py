@@ -50,8 +50,8 @@ def test_faces_in_s3_become_a_published_bundle_that_judges(
     bundle = fetch_release(store, "tiny-faces", tmp_path / "bundle")
     assert bundle.sha256 == pointer[0].bundle_sha256
     crops = [
-        SimpleNamespace(track=0, sample=StoredSample(decode_picture(path.read_bytes())))
-        for path in sorted((faces / "second/real").glob("00_*.png"))
+        SimpleNamespace(track=0, run=0, frame=frame, sample=StoredSample(decode_picture(path.read_bytes())))
+        for frame, path in enumerate(sorted((faces / "second/real").glob("00_*.png")))
     ]
     verdict = analyze_faces(SimpleNamespace(crops=crops), bundle.document, open_networks(bundle, "onnx"))
     assert verdict.outcome == "judged"

@@ -106,12 +106,12 @@ def verified(
     return cast(VerifiedBundle, SimpleNamespace(document=document, sha256=SHA256))
 
 
-def workbench(runs: Mapping[str, Run], **limits: Any) -> ServerWorkbench:
-    """Lend an analyzer everything but a server; the networks ``model`` are these functions, by member."""
+def workbench(runs: Mapping[str, Run], clips: Mapping[str, Run] | None = None, **limits: Any) -> ServerWorkbench:
+    """Lend an analyzer everything but a server; the networks ``model`` and ``clip`` are these functions, by member."""
     settings = ServerSettings.model_validate({"bundle": "toy", **limits})
     metrics = Metrics(BUNDLE_TASKS.get(name).served for name in BUNDLE_TASKS.names())
     batcher = Batcher(runs, max_batch=4, delay=0)
-    networks = {name: {"model": run} for name, run in runs.items()}
+    networks = {name: {"model": run} | ({"clip": clips[name]} if clips else {}) for name, run in runs.items()}
     return ServerWorkbench(settings, metrics, ThreadPoolExecutor(1), ThreadPoolExecutor(1), networks, batcher)
 
 

@@ -21,7 +21,9 @@ from bundle.faces.analysis import (
     ensemble_heatmap,
     extraction_for_video,
     member_scores,
+    track_windows,
 )
+from bundle.faces.windows import windows
 from media.extraction import EvenFrames, ExtractionSpec, FaceSpec
 from media.spec import InputSpec
 from media.view import Cropped, StoredSample
@@ -31,6 +33,8 @@ from media.views.face import FaceView
 @dataclass
 class Crop:
     track: int
+    run: int
+    frame: int
     sample: StoredSample
 
 
@@ -47,8 +51,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> VerifiedBundle:
 def crops(count: int, track: int = 0, seed: int = 0) -> list[Crop]:
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
     return [
-        Crop(track, StoredSample(np.asarray(cv2.resize(one, (64, 64), interpolation=cv2.INTER_CUBIC))))
-        for one in coarse
+        Crop(track, 0, frame, StoredSample(np.asarray(cv2.resize(one, (64, 64), interpolation=cv2.INTER_CUBIC))))
+        for frame, one in enumerate(coarse)
     ]
 
 
@@ -167,9 +171,9 @@ def test_a_member_abstains_where_an_optional_view_is_missing_in_all_frames(bundl
         return {"logits": arrays["bright"].mean(axis=(1, 2, 3), dtype=np.float32)[:, None]}
 
     dark, light = (StoredSample(np.full((40, 40, 3), value, np.uint8)) for value in (0, 200))
-    assert member_scores([dark, dark], member, {"model": model}) is None
+    assert member_scores([dark, dark], [], member, {"model": model}) is None
     assert seen == []
-    found = member_scores([dark, light, light], member, {"model": model}, batch_size=2)
+    found = member_scores([dark, light, light], [], member, {"model": model}, batch_size=2)
     assert found is not None
     np.testing.assert_array_equal(found.frames, [0, 200, 200])
     np.testing.assert_array_equal(np.concatenate(seen), [False, True, True])
@@ -202,10 +206,29 @@ def test_one_suspicious_face_makes_a_suspicious_medium(bundle: VerifiedBundle, l
     assert (verdict.verdict == "manipulated") == (verdict.probability >= verdict.threshold)
 
 
+def test_the_clips_of_a_track_are_of_consecutive_frames_of_one_run(bundle: VerifiedBundle) -> None:
+    member = bundle.document.members[1]
+    assert (member.input.frames, bundle.document.extraction.step) == (4, 1)
+    seen = crops(9)
+    for crop, (run, frame) in zip(seen, [(0, n) for n in range(5)] + [(1, 90), (1, 91), (1, 93), (1, 94)], strict=True):
+        crop.run, crop.frame = run, frame
+    expected = [slice(0, 4), slice(4, 5), slice(5, 7), slice(7, 9)]
+    assert track_windows(seen, bundle.document, member) == expected
+    lengths: list[int] = []
+
+    def clip(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        lengths.extend(arrays["lengths"].tolist())
+        return networks["clips"]["clip"](arrays)
+
+    networks = open_networks(bundle, "onnx")
+    analyze_faces(Found(seen), bundle.document, {**networks, "clips": {**networks["clips"], "clip": clip}})
+    assert lengths == [4, 1, 2, 2]
+
+
 @pytest.mark.parametrize("count", [1, 3, 4, 9])
 def test_clips_hold_every_vector_once_in_order(count: int) -> None:
     vectors = np.arange(1, 2 * count + 1, dtype=np.float32).reshape(count, 2)
-    padded, lengths = clip_inputs(vectors, 4)
+    padded, lengths = clip_inputs(vectors, windows(((0, frame) for frame in range(count)), 1, 4), 4)
     assert padded.shape[1:] == (4, 2)
     assert lengths.dtype == np.int64
     kept = [clip[:length] for clip, length in zip(padded, lengths, strict=True)]

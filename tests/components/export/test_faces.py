@@ -86,7 +86,7 @@ def test_the_bundle_gives_of_a_medium_what_its_members_give(
     expected = media.scores(fitted.members)
     for medium, score in zip(predictions, expected, strict=True):
         crops = [
-            SimpleNamespace(track=track.rows[0]["track"], sample=load_sample(row, reader))
+            SimpleNamespace(track=row["track"], run=row["run"], frame=row["frame"], sample=load_sample(row, reader))
             for track in medium.tracks
             for row in track.rows
         ]

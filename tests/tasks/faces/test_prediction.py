@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bundle.faces.scores import clip_slices
+from bundle.faces.windows import windows
 from core.errors import BadInputError, SettingsError, VeriframeError
 from data.index import SampleIndex, read_index
 from data.shards import ShardReader
@@ -87,8 +87,35 @@ def test_every_medium_comes_once_with_the_logits_of_its_frames_and_clips(data, b
                 track.frame_logits[member.name], _logits(track.rows, reader, member.input), atol=1e-5
             )
         frames = _logits(track.rows, reader, SPEC)
-        expected = [float(_of_clip(frames[one])) for one in clip_slices(3, SPEC.frames)]
+        expected = [float(_of_clip(frames[one])) for one in (slice(0, 2), slice(2, 3))]
         np.testing.assert_allclose(track.clip_logits["clips"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({0: {"run": 0}, 1: {"run": 1}, 2: {"run": 1}}, [1, 2]),
+        ({2: {"frame": 3}}, [2, 1]),
+        ({1: {"frame": 4}, 2: {"frame": 8}}, [1, 1, 1]),
+    ],
+    ids=["another run", "a missed face", "frames far apart"],
+)
+def test_clips_hold_consecutive_frames_of_one_run(data, changes, expected):
+    index, reader = data
+    rows = index.where(media_id=sorted(set(index.column("media_id")))[:1]).rows()
+    rows.sort(key=lambda row: row["frame"])
+    for number, change in changes.items():
+        rows[number] |= change
+    table = index.table.from_pylist(rows, schema=index.table.schema)
+    member = _member(spec=SPEC.model_copy(update={"frames": 8}))
+    (medium,) = predict_media([member], replace(index, table=table), reader, device="cpu")
+    lengths = [length for _, lengths in member.network.batches if lengths is not None for length in lengths]
+    assert lengths == expected
+    frames = _logits(medium.tracks[0].rows, reader, SPEC)
+    cut = windows([(row["run"], row["frame"]) for row in medium.tracks[0].rows], 1, 8)
+    np.testing.assert_allclose(
+        medium.tracks[0].clip_logits["clips"], [float(_of_clip(frames[one])) for one in cut], atol=1e-5
+    )
 
 
 def test_tracks_are_predicted_apart_and_clips_do_not_cross_them(data):
@@ -101,9 +128,10 @@ def test_tracks_are_predicted_apart_and_clips_do_not_cross_them(data):
     media = list(predict_media([member], replace(index, table=table), reader, device="cpu"))
     assert [[len(track.rows) for track in medium.tracks] for medium in media] == [[2, 1], [2, 1]]
     for medium in media:
-        for track in medium.tracks:
-            frames = _logits(track.rows, reader, SPEC)
-            np.testing.assert_allclose(track.clip_logits["clips"], [float(_of_clip(frames))], atol=1e-5)
+        apart, alone = (_logits(track.rows, reader, SPEC) for track in medium.tracks)
+        found = [track.clip_logits["clips"] for track in medium.tracks]
+        np.testing.assert_allclose(found[0], apart, atol=1e-5)  # frames 0 and 2
+        np.testing.assert_allclose(found[1], alone, atol=1e-5)
 
 
 def test_batches_are_full_across_media(data):
