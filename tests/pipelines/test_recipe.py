@@ -2,14 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
+from components.train.sampling import draw
 from core.errors import SettingsError, VeriframeError
 from core.registry import EXTENSIONS_VARIABLE
+from data.index import SampleIndex
+from data.tracks import find_tracks
+from media.extraction import SampleSpec
 from pipelines import finding
 from pipelines.finding import load_recipe, pipeline_folders, recipe_names
 from pipelines.resolution import ResolvedPipeline, load_pipeline
+from tasks.faces.settings import FacesSampling
+from tasks.faces.training import sample_weights
 from tasks.task import TASKS
 
 PUBLISHED = ["highres_no_ela", "hard_negative", "high_recall", "enhanced_aug"]
@@ -57,6 +65,7 @@ def test_the_published_deepfake_recipe_holds_the_published_settings(tmp_path: Pa
     assert (b3.batch_size, b3.optimizer.lr, b3.accumulate) == (4, 5e-5, 2)
     assert (b3.input.views["face"].size, b3.input.frames, b3.model["backbone"]) == (300, 8, "efficientnet_b3")
     for one in (genconvit, b3):
+        assert one.parsed_sampling.balanced
         schedule = one.schedule
         assert (one.optimizer.name, one.policy) == ("adamw", "faces")
         assert (schedule.name, schedule.factor, schedule.patience, schedule.min_lr) == ("plateau", 0.5, 5, 1e-7)
@@ -219,3 +228,29 @@ def test_settings_are_of_the_classes_of_the_members_task() -> None:
 
 def test_a_recipe_is_read_from_its_path() -> None:
     assert list(load_recipe(TINY).stages) == ["v3", "v4"]
+
+
+def test_published_deepfake_stages_draw_as_many_authentic_as_manipulated_faces() -> None:
+    """Of FaceForensics++'s one authentic clip to four manipulated ones, whether a member draws faces or tracks."""
+    media, frames = np.repeat(np.arange(50), 4), np.tile(np.arange(4, dtype=np.int32), 50)
+    manipulated = media % 5 > 0
+    rows = {
+        "sample_id": [f"s{number}" for number in range(200)],
+        "media_id": [f"m{number:02d}" for number in media],
+        "label": manipulated.astype(np.int8),
+        "forged_fraction": manipulated.astype(np.float64),
+        "track": np.zeros(200, np.int32),
+        "run": np.zeros(200, np.int32),
+        "frame": frames,
+    }
+    index = SampleIndex(pa.table(rows), SampleSpec(), "shards", "0" * 64)
+    tracks = find_tracks(index)
+    for stages in shipped("deepfake/published").training.values():
+        for recipe in stages.values():
+            sampling = recipe.parsed_sampling
+            assert isinstance(sampling, FacesSampling)
+            clips = recipe.parsed_family.clips
+            weights = sample_weights(index, frozenset(), sampling, tracks if clips else None)
+            drawn, _ = draw(weights, seed=recipe.seed, epoch=0, count=4000)
+            labels = manipulated[tracks.rows[tracks.starts[drawn]]] if clips else manipulated[drawn]
+            assert labels.mean() == pytest.approx(0.5, abs=0.03)
