@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from core.errors import BadInputError
 from data.index import SampleIndex
 from judging.guard import SplitLeakError
@@ -30,9 +32,10 @@ def check_splits(test: SampleIndex, val: SampleIndex, dataset: Path, fit_dataset
             f"{fit_dataset} has no val pictures to choose an operating point on; give the data set that the models "
             "were trained on as fit_dataset",
         )
-    shared = set(test.column("sample_id")) & set(val.column("sample_id"))
-    if shared:
+    samples = test.table.column("sample_id")
+    shared = samples.filter(pc.is_in(samples, val.table.column("sample_id")))
+    if len(shared):
         raise SplitLeakError(
-            f"{len(shared)} pictures of {dataset} (test) are in {fit_dataset} (val), such as {min(shared)}; "
+            f"{len(shared)} pictures of {dataset} (test) are in {fit_dataset} (val), such as {pc.min(shared)}; "
             "extract them with the same splits"
         )

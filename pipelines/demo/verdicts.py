@@ -62,7 +62,7 @@ def unseen_pictures(dataset: Path) -> dict[str, UnseenPicture]:
     reader = ShardReader(index.shards)
     pictures = {}
     for label, name in enumerate(("authentic", "forged")):
-        rows = index.where(label=label).rows()
+        rows = index.where(label=label).table.slice(0, 1).to_pylist()
         if not rows:
             raise BadInputError("empty-split", f"{dataset} has no {name} picture in its test split")
         row = rows[0]

@@ -103,11 +103,9 @@ def choose_media_threshold(
 
 def _units(val: MediaLogits, member: str) -> CalibrationSample:
     """Return the logits that a member's verdicts rest on; those of one medium weigh 1 together."""
-    logits = [medium.units(member) for medium in val.media]
-    counts = [len(units) for units in logits]
-    weights = np.concatenate([*(np.full(count, 1 / count) for count in counts if count), np.zeros(0)])
-    targets = np.repeat(val.manipulated, counts)
-    return CalibrationSample({member: np.concatenate([*logits, np.zeros(0)])}, targets, weights, _folds(val, counts))
+    logits, owner = val.units(member)
+    weights = 1 / np.bincount(owner)[owner] if len(owner) else np.zeros(0)
+    return CalibrationSample({member: logits}, val.manipulated[owner], weights, _folds(val)[owner])
 
 
 def _fit_weights(val: MediaLogits, temperatures: Mapping[str, float]) -> EnsembleWeights:
@@ -116,11 +114,9 @@ def _fit_weights(val: MediaLogits, temperatures: Mapping[str, float]) -> Ensembl
     for name, temperature in temperatures.items():
         score = val.scores({name: Calibration(temperature)}).clip(LIKELIHOOD_FLOOR, 1 - LIKELIHOOD_FLOOR)
         logits[name] = np.log(score) - np.log1p(-score)
-    ones = np.ones(len(val), dtype=np.int64)
-    sample = CalibrationSample(logits, val.manipulated, ones.astype(np.float64), _folds(val, ones.tolist()))
+    sample = CalibrationSample(logits, val.manipulated, np.ones(len(val)), _folds(val))
     return fit_weights(sample, dict.fromkeys(temperatures, 1.0))
 
 
-def _folds(val: MediaLogits, counts: Sequence[int]) -> NDArray[np.int8]:
-    folds = [fold_of(group) for group in val.column("group_id").tolist()]
-    return np.repeat(np.array(folds, dtype=np.int8), counts)
+def _folds(val: MediaLogits) -> NDArray[np.int8]:
+    return np.array([fold_of(group) for group in val.column("group_id").tolist()], dtype=np.int8)

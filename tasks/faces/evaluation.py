@@ -55,7 +55,7 @@ class _Pass:
             progress=label,
             unreadable=self.rejections,
         )
-        return collect_media(predictions)
+        return collect_media(predictions, [member.name for member in self._groups.members])
 
     def reader(self, index: SampleIndex) -> ShardReader:
         """Return a reader of the shards that an index points into."""
@@ -90,7 +90,11 @@ def evaluate(request: EvaluationRequest) -> EvaluationSummary:
             name: _dataset(index, media[name], path)
             for path, (name, index) in zip(request.datasets, tests.items(), strict=True)
         },
-        "fit_dataset": {"sha256": fit_index.sha256, "split": "val", "media": len(set(val.column("media_id")))},
+        "fit_dataset": {
+            "sha256": fit_index.sha256,
+            "split": "val",
+            "media": len(set(val.column("media_id"))),
+        },
         "rejected": len(predict.rejections),
         "recipe": settings.model_dump(mode="json"),
         "groups": {group.name: _group(group, media, degraded, settings) for group in chosen},

@@ -93,7 +93,7 @@ def clips_against_frames(media: MediaLogits, scores: Scores, part: Part, bootstr
         ``clips`` and ``frames`` (the AUCs), ``difference`` and its paired ``interval``; None where no member has clips
         or the media are of one class.
     """
-    clips = any(medium.has_clips(member) for medium in media.media for member in part.members)
+    clips = any(media.has_clips(member) for member in part.members)
     if not clips or not media.has_both_classes:
         return None
     by_frames = media.scores(part.members, by_frames=True)

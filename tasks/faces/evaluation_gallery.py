@@ -17,7 +17,7 @@ from data.stored import load_sample
 from judging.overlays import encode_jpeg, side_by_side
 from judging.report import Figure
 from tasks.faces.evaluation_groups import Part
-from tasks.faces.media_scores import MediaLogits, MediumLogits, frame_probabilities
+from tasks.faces.media_scores import MediaLogits
 
 FACES = 4  # of a strip
 SIDE = 112  # px of one
@@ -46,12 +46,11 @@ def draw_gallery(media: MediaLogits, part: Part, index: SampleIndex, reader: Sha
     called = scores >= part.threshold
     missed = [n for n in np.argsort(scores, kind="stable") if manipulated[n] and not called[n]][:count]
     alarms = [n for n in np.argsort(-scores, kind="stable") if called[n] and not manipulated[n]][:count]
-    strips = {int(number): _Strip(media.media[number], part) for number in (*missed, *alarms)}
+    strips = {int(number): _Strip(media.select(np.array([number])), part) for number in (*missed, *alarms)}
+    names = media.column("media_id")
     rows = _rows(index, [sample for strip in strips.values() for sample in strip.samples])
     drawn = {
-        number: Figure(
-            strip.draw(rows, reader), f"{media.media[number].columns['media_id']} · {scores[number]:.2f}", "image/jpeg"
-        )
+        number: Figure(strip.draw(rows, reader), f"{names[number]} · {scores[number]:.2f}", "image/jpeg")
         for number, strip in strips.items()
     }
     return FaceGallery([drawn[int(n)] for n in missed], [drawn[int(n)] for n in alarms])
@@ -65,13 +64,11 @@ def _rows(index: SampleIndex, samples: Sequence[str]) -> dict[str, dict[str, Any
 class _Strip:
     """Some frames, spread evenly, of the most suspicious face of a medium."""
 
-    def __init__(self, medium: MediumLogits, part: Part) -> None:
-        tracks = [(track, frame_probabilities(track, part.members)) for track in medium.tracks]
-        scored = [(track, scores) for track, scores in tracks if scores is not None]
-        track, scores = max(scored, key=lambda one: float(one[1].mean()))
-        frames = np.unique(np.linspace(0, len(track.samples) - 1, FACES).round().astype(int))
+    def __init__(self, medium: MediaLogits, part: Part) -> None:
+        samples, scores = max(medium.tracks(part.members), key=lambda one: float(one[1].mean()))
+        frames = np.unique(np.linspace(0, len(samples) - 1, FACES).round().astype(int))
         self._scores = scores[frames]
-        self.samples = [track.samples[frame] for frame in frames]
+        self.samples = [samples[frame] for frame in frames]
 
     def draw(self, rows: dict[str, dict[str, Any]], reader: ShardReader) -> bytes:
         """Return the strip as JPEG; under each face lies a bar as long as its probability."""

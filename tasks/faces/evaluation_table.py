@@ -45,15 +45,14 @@ def write_media_table(path: Path, groups: Sequence[ChosenGroup], media: Mapping[
 
 def _tables(groups: Sequence[ChosenGroup], media: Mapping[str, MediaLogits]) -> Iterator[pa.Table]:
     for one in media.values():
-        tracks = [medium.tracks for medium in one.media]
         for group in groups:
             for name, part in group.parts.items():
                 scores, threshold = one.scores(part.members), part.threshold
                 columns = {
                     **{column: one.column(column).tolist() for column in COPIED},
                     "label": one.label,
-                    "faces": [len(found) for found in tracks],
-                    "frames": [sum(len(track.samples) for track in found) for found in tracks],
+                    "faces": one.faces,
+                    "frames": one.frames,
                     "model_group": [group.name] * len(one),
                     "model": [name] * len(one),
                     "threshold": np.full(len(one), threshold),

@@ -7,28 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from bundle.faces.scores import medium_probability, probability, track_probability
 from core.errors import BadInputError
 from data.labels import AUTHENTIC, is_manipulated
 from judging.bootstrap import Bootstrap
 from judging.detection import detection_metrics
 from judging.guard import require_val
-from tasks.faces.prediction import MediumPrediction
+from tasks.faces.media_scores import Calibration, MediaLogits
 
 Vector = NDArray[np.float64]
-
-
-def member_probability(medium: MediumPrediction, member: str) -> float | None:
-    """Return a member's probability of a medium, 0..1, before any temperature; None where it abstained."""
-    tracks = [
-        track_probability(
-            probability(track.frame_logits[member], 1.0),
-            probability(track.clip_logits[member], 1.0) if member in track.clip_logits else None,
-        )
-        for track in medium.tracks
-        if member in track.frame_logits
-    ]
-    return medium_probability(tracks) if tracks else None
 
 
 @dataclass(frozen=True)
@@ -67,16 +53,20 @@ def choose_threshold(
     _require_both(labels)
     distinct = np.unique(scores)
     candidates = np.concatenate([[0.0], (distinct[1:] + distinct[:-1]) / 2, [1.0]])
-    called = scores[None] >= candidates[:, None]
-    fpr = called[:, labels == AUTHENTIC].mean(axis=1)
-    accuracy = (called[:, is_manipulated(labels)].mean(axis=1) + 1 - fpr) / 2
+    fpr = _called(scores[labels == AUTHENTIC], candidates)
+    accuracy = (_called(scores[is_manipulated(labels)], candidates) + 1 - fpr) / 2
     allowed = np.flatnonzero(fpr <= max(max_authentic_fpr, fpr.min()))
     order = np.lexsort([np.abs(candidates[allowed] - 0.5), fpr[allowed], -accuracy[allowed].round(9)])
     best = allowed[order[0]]
     return ThresholdChoice(float(candidates[best]), float(accuracy[best]), float(fpr[best]))
 
 
-def validation_figures(media: Sequence[MediumPrediction], member: str, max_authentic_fpr: float) -> dict[str, float]:
+def _called(scores: Vector, thresholds: Vector) -> Vector:
+    """Return the share of the scores that is at or above each threshold."""
+    return np.asarray((len(scores) - np.searchsorted(np.sort(scores), thresholds)) / len(scores))
+
+
+def validation_figures(media: MediaLogits, member: str, max_authentic_fpr: float) -> dict[str, float]:
     """Return what the training loop monitors of one member, on those media of the val split that it can judge.
 
     Returns:
@@ -88,42 +78,23 @@ def validation_figures(media: Sequence[MediumPrediction], member: str, max_authe
         SplitLeakError: when a medium is not of the val split.
         BadInputError: ``empty-class`` when a class has no medium.
     """
-    scored = [(medium, score) for medium in media if (score := member_probability(medium, member)) is not None]
-    media = [medium for medium, _ in scored]
-    labels = np.array([medium.row["label"] for medium in media], dtype=np.int64)
-    scores = np.array([score for _, score in scored], dtype=np.float64)
-    choice = choose_threshold(
-        labels, scores, [medium.row["split"] for medium in media], max_authentic_fpr=max_authentic_fpr
-    )
-    frames, frame_labels = _units(media, member, clips=False)
-    clips, clip_labels = _units(media, member, clips=True)
-    detection = detection_metrics(
-        labels,
-        scores,
-        np.array([medium.row["group_id"] for medium in media]),
-        threshold=choice.threshold,
-        bootstrap=Bootstrap(resamples=0),
-    )
+    alone = {member: Calibration()}
+    media = media.scored_by(alone)
+    labels, scores = media.label, media.scores(alone)
+    choice = choose_threshold(labels, scores, media.column("split").tolist(), max_authentic_fpr=max_authentic_fpr)
+    frames, medium_of_frame = media.frame_logits(member)
+    units, medium_of_unit = media.clip_logits(member) if media.has_clips(member) else (frames, medium_of_frame)
+    groups = media.column("group_id")
+    detection = detection_metrics(labels, scores, groups, threshold=choice.threshold, bootstrap=Bootstrap(resamples=0))
     return {
-        "loss": _cross_entropy(clips, clip_labels) if len(clips) else _cross_entropy(frames, frame_labels),
+        "loss": _cross_entropy(units, labels[medium_of_unit]),
         "auc": detection["auc"],
-        "frame_auc": float(roc_auc_score(is_manipulated(frame_labels), frames)),
+        "frame_auc": float(roc_auc_score(media.manipulated[medium_of_frame], frames)),
         "eer": detection["eer"],
         "threshold": choice.threshold,
         "balanced_accuracy": choice.balanced_accuracy,
         "authentic_fpr": choice.authentic_fpr,
     }
-
-
-def _units(media: Sequence[MediumPrediction], member: str, *, clips: bool) -> tuple[Vector, NDArray[np.int64]]:
-    """Return the logits of all frames, or of all clips, and the labels of their media."""
-    logits, labels = [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
-    for medium in media:
-        for track in medium.tracks:
-            found = (track.clip_logits if clips else track.frame_logits).get(member, np.zeros(0))
-            logits.append(found)
-            labels.append(np.full(len(found), medium.row["label"], dtype=np.int64))
-    return np.concatenate(logits), np.concatenate(labels)
 
 
 def _cross_entropy(logits: Vector, labels: NDArray[np.int64]) -> float:

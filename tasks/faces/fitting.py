@@ -21,7 +21,8 @@ def fit(job: ExportJob) -> Fitted:
         for name, loaded in job.networks.items()
     ]
     predictions = predict_media(members, job.val, job.reader, **settings.judging.running(), progress="calibration")
-    media, names = collect_media(predictions), list(job.networks)
+    names = list(job.networks)
+    media = collect_media(predictions, names)
     fitted = calibrate_media(media, names, temperatures=settings.calibrate, weights=settings.fit_weights)
     groups = {ENSEMBLE: fitted.members} | {name: {name: one} for name, one in fitted.members.items()}
     choices = {

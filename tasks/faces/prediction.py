@@ -21,6 +21,7 @@ from bundle.faces.windows import Place, WindowCutter
 from core.errors import BadInputError, SettingsError
 from core.progress import counter
 from data.index import SampleIndex
+from data.parts import in_order
 from data.shards import ShardReader
 from data.stored import load_sample
 from judging.running import inference_mode, read_ahead, require_precision
@@ -32,7 +33,6 @@ Logits = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any] | None]  # of one frame by view; None where an optional view has nothing to show
 
 OF_MEDIUM = ("media_id", "group_id", "label", "label_name", "method", "compression", "dataset", "split")
-ORDER = [("media_id", "ascending"), ("track", "ascending"), ("run", "ascending"), ("frame", "ascending")]
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,6 @@ def predict_media(
     cutter = _Cutter(members)
     step = index.spec.extraction.step
     engines = [_Engine(member, torch.device(device), batch_size, precision, step) for member in members]
-    ordered = SampleIndex(index.table.sort_by(ORDER), index.spec, index.shards, index.sha256)
 
     def load(row: dict[str, Any]) -> dict[str, Arrays]:
         sample = load_sample(row, reader)
@@ -170,7 +169,7 @@ def predict_media(
 
     media: deque[_Medium] = deque()
     with counter(len(index), unit="faces", label=progress or "", quiet=progress is None) as count:
-        for row, arrays in read_ahead(load, ordered, workers):
+        for row, arrays in read_ahead(load, in_order(index), workers):
             count.update()
             if isinstance(arrays, BadInputError):
                 if unreadable is None:

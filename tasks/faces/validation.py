@@ -3,6 +3,7 @@
 from judging.guard import require_val
 from judging.running import evaluating
 from tasks.faces.figures import validation_figures
+from tasks.faces.media_scores import collect_media
 from tasks.faces.prediction import FaceMember, predict_media
 from tasks.task import ValidationRequest
 
@@ -21,15 +22,14 @@ def validate(request: ValidationRequest) -> dict[str, float]:
     """
     require_val(request.index.column("split"), "a checkpoint")
     with evaluating(request.network):
-        media = list(
-            predict_media(
-                [FaceMember(NAME, request.network, request.input, request.clips)],
-                request.index,
-                request.reader,
-                device=request.device,
-                batch_size=request.batch_size,
-                precision=request.precision,
-                workers=request.workers,
-            )
+        predictions = predict_media(
+            [FaceMember(NAME, request.network, request.input, request.clips)],
+            request.index,
+            request.reader,
+            device=request.device,
+            batch_size=request.batch_size,
+            precision=request.precision,
+            workers=request.workers,
         )
+        media = collect_media(predictions, [NAME])
     return validation_figures(media, NAME, request.max_authentic_fpr)

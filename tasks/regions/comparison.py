@@ -50,7 +50,7 @@ def paired_differences(
     Raises:
         MismatchError: when the two are not of the same pictures in the same order.
     """
-    if not np.array_equal(first.columns["sample_id"], second.columns["sample_id"]):
+    if not np.array_equal(first.column("sample_id"), second.column("sample_id")):
         raise MismatchError("the two models were evaluated on different pictures, so they cannot be compared in pairs")
 
     def differences(weights: Weights) -> Mapping[str, NDArray[np.float64]]:
@@ -59,7 +59,7 @@ def paired_differences(
 
     ones = np.ones((1, len(first)))
     before, after = _figures(first, first_point, ones), _figures(second, second_point, ones)
-    found = intervals(differences, first.columns["group_id"], bootstrap)
+    found = intervals(differences, first.column("group_id"), bootstrap)
     return {
         name: {
             "first": defined(before[name][0]),

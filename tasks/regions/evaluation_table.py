@@ -56,7 +56,7 @@ def _tables(models: Sequence[Model]) -> Iterator[pa.Table]:
         count = len(statistics)
         counted = statistics.at(point.threshold, point.min_area_fraction)
         columns = {
-            **{name: statistics.columns[name].tolist() for name in COPIED},
+            **{name: statistics.column(name).tolist() for name in COPIED},
             "label": statistics.label,
             "forged_fraction": statistics.forged_fraction,
             "model_group": [group] * count,

@@ -58,7 +58,7 @@ def point_metrics(statistics: PixelStatistics, point: OperatingPoint, bootstrap:
     """Return ``point_figures`` as plain numbers, with ``intervals``, ``undefined`` and ``counts``."""
     counted = statistics.at(point.threshold, point.min_area_fraction)
     values = point_figures(statistics, counted, np.ones((1, len(statistics))))
-    found = intervals(lambda w: point_figures(statistics, counted, w), statistics.columns["group_id"], bootstrap)
+    found = intervals(lambda w: point_figures(statistics, counted, w), statistics.column("group_id"), bootstrap)
     forged = int(is_manipulated(statistics.label).sum())
     counts = {"authentic": len(statistics) - forged, "forged": forged}
     return finish({name: float(value[0]) for name, value in values.items()}, found, REASONS) | {"counts": counts}
@@ -71,9 +71,9 @@ def image_metrics(
     return detection_metrics(
         statistics.label,
         statistics.image_scores(point.min_area_fraction),
-        statistics.columns["group_id"],
+        statistics.column("group_id"),
         threshold=point.threshold,
-        media=statistics.columns["media_id"] if by_medium else None,
+        media=statistics.column("media_id") if by_medium else None,
         bootstrap=bootstrap,
     )
 
@@ -84,9 +84,7 @@ def pixel_metrics(statistics: PixelStatistics) -> dict[str, float | None]:
     ``auc`` is over the pixels of pictures with a forged region, None without any; ``ece`` over all pixels, in the
     1,024 bins, each taken at its middle.
     """
-    region = statistics.localised
-    forged = statistics.forged[region].sum(axis=0, dtype=np.int64)
-    beside = statistics.authentic[region].sum(axis=0, dtype=np.int64)
+    forged, beside = statistics.pooled[1]
     auc = None
     if forged.sum() and beside.sum():
         bins = np.arange(BINS)
@@ -100,8 +98,8 @@ def pixel_metrics(statistics: PixelStatistics) -> dict[str, float | None]:
 
 def reliability(statistics: PixelStatistics) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return forged pixels and all pixels in each of the 1,024 bins of probability, over all pictures."""
-    positive = statistics.forged.sum(axis=0, dtype=np.int64)
-    return positive, positive + statistics.authentic.sum(axis=0, dtype=np.int64)
+    positive, negative = statistics.pooled.sum(axis=0)
+    return positive, positive + negative
 
 
 def oracle_metrics(statistics: PixelStatistics) -> dict[str, float | None]:
@@ -161,7 +159,7 @@ def method_strata(
     statistics: PixelStatistics, point: OperatingPoint, bootstrap: Bootstrap
 ) -> dict[str, dict[str, Any]]:
     """Return the figures by method; a forged method is set against all authentic pictures."""
-    method, authentic = statistics.columns["method"], statistics.label == AUTHENTIC
+    method, authentic = statistics.column("method"), statistics.label == AUTHENTIC
     strata = {}
     for name in np.unique(method):
         own = method == name
@@ -174,7 +172,7 @@ def compression_strata(
     statistics: PixelStatistics, point: OperatingPoint, bootstrap: Bootstrap
 ) -> dict[str, dict[str, Any]]:
     """Return the figures by compression, forged and authentic pictures of the same one together."""
-    compression = statistics.columns["compression"]
+    compression = statistics.column("compression")
     return {
         str(name): _with_detection(statistics.select(compression == name), point, bootstrap)
         for name in np.unique(compression)

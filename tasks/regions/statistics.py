@@ -6,28 +6,46 @@ positives, and with it F1, IoU and the verdict, equals the count on the probabil
 two grid points acts as the upper one. Image scores are kept exactly for the minimum areas named when collecting; for
 another area they are rounded down to the grid.
 
-Memory: 8 KiB a picture, whatever its size.
+**Size.** The histograms are compressed without loss, picture by picture: 1 to 2 KiB a picture and model, whatever its
+size, on disk (see ``judging.tables``). At most ``CHUNK`` pictures are expanded at once.
 """
 
+import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from bundle.regions.verdict import required_pixels
 from core.errors import VeriframeError
 from data.labels import is_manipulated
 from judging.ratios import ratio
+from judging.tables import TableCollector, join_tables, load_table, save_table
 from tasks.regions.prediction import Prediction
 from tasks.regions.settings import MIN_AREAS
 
 BINS = 1024
 COLUMNS = ("sample_id", "media_id", "group_id", "method", "compression", "label_name", "split")
 CHUNK = 256  # pictures whose cumulative histograms are held at once
+AREAS_KEY = b"veriframe.min_areas"  # schema metadata: the area fractions of ``scores``, a JSON list
+SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in COLUMNS),
+        pa.field("label", pa.int64(), nullable=False),  # of the classes, 0 authentic
+        pa.field("pixels", pa.int64(), nullable=False),
+        pa.field("forged_pixels", pa.int64(), nullable=False),  # by the ground truth
+        pa.field("scores", pa.list_(pa.float32()), nullable=False),  # image scores, one a minimum area
+        # uint32 [2, 1024] over forged and over authentic pixels, its bytes by significance, deflated.
+        pa.field("histograms", pa.large_binary(), nullable=False),
+    ]
+)
 
 Counts = NDArray[np.int64]
 
@@ -86,35 +104,72 @@ class PixelStatistics:
     """Statistics of one model's predictions for N pictures.
 
     Attributes:
-        columns: strings [N] by the names in ``COLUMNS``.
-        label: int [N], of the classes, 0 authentic.
-        pixels: pixels of each picture, int64 [N].
-        forged: histogram over forged pixels, uint32 [N, 1024].
-        authentic: histogram over authentic pixels, uint32 [N, 1024].
-        min_areas: the area fractions whose image scores are kept, ascending.
-        scores: image scores for them, float32 [N, areas].
+        table: the columns of ``SCHEMA``, a row a picture.
     """
 
-    columns: Mapping[str, NDArray[np.str_]]
-    label: NDArray[np.int64]
-    pixels: Counts
-    forged: NDArray[np.uint32]
-    authentic: NDArray[np.uint32]
-    min_areas: tuple[float, ...]
-    scores: NDArray[np.float32]
+    table: pa.Table
+    _counts: dict[int, tuple[Counts, Counts]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
-        return len(self.label)
+        return int(self.table.num_rows)
 
-    @property
-    def splits(self) -> NDArray[np.str_]:
-        """The split of each picture."""
-        return self.columns["split"]
+    @classmethod
+    def concatenate(cls, parts: Sequence["PixelStatistics"]) -> "PixelStatistics":
+        """Return the pictures of several parts of a pass (see ``data.parts``), one part after the other.
+
+        Raises:
+            MismatchError: when the parts were collected for different minimum areas.
+        """
+        return cls(join_tables([part.table for part in parts]))
+
+    @classmethod
+    def load(cls, path: Path) -> "PixelStatistics":
+        """Map the file that ``save`` wrote; it must stay as it is.
+
+        Raises:
+            BadInputError: ``not-statistics`` when it cannot be read.
+        """
+        return cls(load_table(path, SCHEMA.names))
+
+    def save(self, path: Path) -> None:
+        """Write all to a file.
+
+        Raises:
+            StorageError: when it cannot be written.
+        """
+        save_table(path, self.table)
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """Return one of ``COLUMNS``, [N]."""
+        return np.asarray(self.table.column(name).to_numpy(), dtype=np.str_)
+
+    @cached_property
+    def label(self) -> NDArray[np.int64]:
+        """Labels of the classes, 0 authentic, [N]."""
+        return self._numbers("label")
+
+    @cached_property
+    def pixels(self) -> Counts:
+        """Number of pixels of each picture."""
+        return self._numbers("pixels")
 
     @cached_property
     def forged_pixels(self) -> Counts:
         """Number of forged pixels of each picture by the ground truth."""
-        return np.asarray(self.forged.sum(axis=1, dtype=np.int64))
+        return self._numbers("forged_pixels")
+
+    def _numbers(self, name: str) -> Counts:
+        return np.asarray(self.table.column(name).to_numpy(), dtype=np.int64)
+
+    @property
+    def min_areas(self) -> tuple[float, ...]:
+        """The area fractions whose image scores are kept, ascending."""
+        return tuple(json.loads(self.table.schema.metadata[AREAS_KEY]))
+
+    @property
+    def splits(self) -> NDArray[np.str_]:
+        """The split of each picture."""
+        return self.column("split")
 
     @property
     def forged_fraction(self) -> NDArray[np.float64]:
@@ -139,8 +194,12 @@ class PixelStatistics:
     def at(self, threshold: float, min_area_fraction: float) -> Counted:
         """Count pixels at an operating point; a picture below the minimum area has an empty mask."""
         k = bin_of(threshold)
-        tp = self.forged[:, k:].sum(axis=1, dtype=np.int64)
-        fp = self.authentic[:, k:].sum(axis=1, dtype=np.int64)
+        if k not in self._counts:
+            found = np.zeros((len(self), 2), dtype=np.int64)
+            for rows, part in self.histograms():
+                found[rows] = part[:, :, k:].sum(axis=2)
+            self._counts[k] = found[:, 0], found[:, 1]
+        tp, fp = self._counts[k]
         return _suppress(tp, fp, self.forged_pixels, self.required(min_area_fraction))
 
     def image_scores(self, min_area_fraction: float) -> NDArray[np.float64]:
@@ -148,38 +207,61 @@ class PixelStatistics:
 
         Exact for an area in ``min_areas``, else rounded down to a multiple of 1/1024.
         """
-        if min_area_fraction in self.min_areas:
-            return self.scores[:, self.min_areas.index(min_area_fraction)].astype(np.float64)
+        areas = self.min_areas
+        if min_area_fraction in areas:
+            scores = self.table.column("scores").combine_chunks().flatten().to_numpy().reshape(len(self), len(areas))
+            return np.asarray(scores[:, areas.index(min_area_fraction)], dtype=np.float64)
         required = self.required(min_area_fraction)[:, None]
         highest = [
             BINS - 1 - np.argmax((tp + fp >= required[rows])[:, ::-1], axis=1) for rows, tp, fp in self.cumulative()
         ]
         return np.concatenate([*highest, np.zeros(0)]) / BINS
 
+    def histograms(self) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
+        """Yield, for a few pictures at a time, (rows, histograms over forged and authentic pixels [rows, 2, 1024])."""
+        packed = self.table.column("histograms")
+        for start in range(0, len(self), CHUNK):  # not by Arrow's chunks: sums depend on the order of their terms
+            rows = slice(start, min(start + CHUNK, len(self)))
+            yield rows, _unpack(packed.slice(start, CHUNK))
+
     def cumulative(self) -> Iterator[tuple[slice, Counts, Counts]]:
         """Yield, for a few pictures at a time, (rows, true positives, false positives) at every grid threshold.
 
         The arrays are [rows, 1024]: column k counts the pixels at or above k/1024.
         """
-        for start in range(0, len(self), CHUNK):
-            rows = slice(start, min(start + CHUNK, len(self)))
-            yield rows, _from_top(self.forged[rows]), _from_top(self.authentic[rows])
+        for rows, part in self.histograms():
+            from_top = np.cumsum(part[:, :, ::-1], axis=2, dtype=np.int64)[:, :, ::-1]
+            yield rows, from_top[:, 0], from_top[:, 1]
+
+    @cached_property
+    def pooled(self) -> Counts:
+        """Histograms added up: [2, 2, 1024], of the pictures that are not ``localised`` and those that are, over their
+        forged and authentic pixels.
+        """
+        localised, total = self.localised, np.zeros((2, 2, BINS), dtype=np.int64)
+        for rows, part in self.histograms():
+            for kind in (0, 1):
+                total[kind] += part[localised[rows] == kind].sum(axis=0, dtype=np.int64)
+        return total
 
     def select(self, keep: NDArray[Any]) -> "PixelStatistics":
         """Return the pictures that a boolean mask or an index array picks."""
-        return PixelStatistics(
-            columns={name: values[keep] for name, values in self.columns.items()},
-            label=self.label[keep],
-            pixels=self.pixels[keep],
-            forged=self.forged[keep],
-            authentic=self.authentic[keep],
-            min_areas=self.min_areas,
-            scores=self.scores[keep],
-        )
+        rows = np.flatnonzero(keep) if keep.dtype == np.bool_ else keep
+        chosen = PixelStatistics(self.table.take(pa.array(rows, pa.int64())))
+        chosen._counts.update({k: (tp[rows], fp[rows]) for k, (tp, fp) in self._counts.items()})
+        return chosen
 
 
-def _from_top(counts: NDArray[np.uint32]) -> Counts:
-    return np.cumsum(counts[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
+def _pack(forged: NDArray[np.uint32], authentic: NDArray[np.uint32]) -> bytes:
+    # Most counts are small: their high bytes, side by side, are runs of zeros.
+    planes = np.stack([forged, authentic]).astype("<u4").reshape(-1, 1).view(np.uint8).T
+    return zlib.compress(planes.tobytes(), 1)
+
+
+def _unpack(packed: pa.ChunkedArray) -> NDArray[np.uint32]:
+    joined = b"".join(zlib.decompress(one.as_buffer()) for one in packed)
+    planes = np.frombuffer(joined, np.uint8).reshape(len(packed), 4, 2 * BINS)
+    return np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<u4").reshape(len(packed), 2, BINS)
 
 
 def _suppress(tp: Counts, fp: Counts, forged_pixels: Counts, required: Counts) -> Counted:
@@ -194,14 +276,11 @@ def counted_at_grid(tp: Counts, fp: Counts, forged_pixels: Counts, required: Cou
 
 
 class StatisticsCollector:
-    """Collects one model's statistics picture by picture."""
+    """Collects one model's statistics picture by picture, on disk."""
 
     def __init__(self, min_areas: Sequence[float] = MIN_AREAS) -> None:
         self._min_areas = tuple(sorted(set(min_areas)))
-        self._rows: list[dict[str, str]] = []
-        self._numbers: list[tuple[int, int]] = []
-        self._histograms: list[NDArray[np.uint32]] = []
-        self._scores: list[NDArray[np.float32]] = []
+        self._table = TableCollector(SCHEMA.with_metadata({AREAS_KEY: json.dumps(self._min_areas).encode()}))
 
     def add(self, row: Mapping[str, Any], mask: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> None:
         """Count one picture.
@@ -218,27 +297,23 @@ class StatisticsCollector:
             raise VeriframeError(
                 f"the model's output for sample {row['sample_id']} is not finite; judge in fp32, or train it again"
             )
-        self._rows.append({name: str(row[name]) for name in COLUMNS})
-        self._numbers.append((int(row["label"]), probabilities.size))
-        self._histograms.append(np.stack([histogram(probabilities[mask]), histogram(probabilities[~mask])]))
         # The score for an area is the k-th largest probability, k its required number of pixels.
         order = [probabilities.size - required_pixels(probabilities.size, area) for area in self._min_areas]
-        self._scores.append(np.partition(probabilities.ravel(), order)[order].astype(np.float32))
+        scores = np.partition(probabilities.ravel(), order)[order].astype(np.float32)
+        self._table.add(
+            {name: str(row[name]) for name in COLUMNS}
+            | {
+                "label": int(row["label"]),
+                "pixels": probabilities.size,
+                "forged_pixels": int(mask.sum(dtype=np.int64)),
+                "scores": scores,
+                "histograms": _pack(histogram(probabilities[mask]), histogram(probabilities[~mask])),
+            }
+        )
 
     def build(self) -> PixelStatistics:
-        """Return the statistics of what was added so far."""
-        count = len(self._rows)
-        numbers = np.array(self._numbers, dtype=np.int64).reshape(count, 2)
-        histograms = np.array(self._histograms, dtype=np.uint32).reshape(count, 2, BINS)
-        return PixelStatistics(
-            columns={name: np.array([row[name] for row in self._rows], dtype=np.str_) for name in COLUMNS},
-            label=numbers[:, 0],
-            pixels=numbers[:, 1],
-            forged=histograms[:, 0],
-            authentic=histograms[:, 1],
-            min_areas=self._min_areas,
-            scores=np.array(self._scores, dtype=np.float32).reshape(count, len(self._min_areas)),
-        )
+        """Return the statistics of what was added; nothing can be added afterwards."""
+        return PixelStatistics(self._table.build())
 
 
 def collect_statistics(

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from tasks.faces.media_scores import collect_media
 from tasks.faces.prediction import FaceMember, MediumPrediction, predict_media
 
 Make = Callable[..., Path]
+MEMBERS = ["spotter", "genconvit"]
 FORMATS: list[Format] = ["torchscript", "onnx"]
 ONE_FORMAT: dict[str, Any] = {"name": "faces", "formats": ["torchscript"]}
 
@@ -78,8 +80,8 @@ def test_the_bundle_gives_of_a_medium_what_its_members_give(
     index = read_index(tiny_faces)
     reader = ShardReader(index.shards)
     networks = open_networks(read_bundle(summary.folder), kind)
-    media = collect_media(predictions)
-    fitted = calibrate_media(media, ["spotter", "genconvit"])
+    media = collect_media(predictions, MEMBERS)
+    fitted = calibrate_media(media, MEMBERS)
     assert {m.name: (m.temperature, m.weight) for m in summary.bundle.members} == {
         name: (one.temperature, one.weight) for name, one in fitted.members.items()
     }
@@ -95,8 +97,8 @@ def test_the_bundle_gives_of_a_medium_what_its_members_give(
 
 
 def test_the_threshold_is_the_one_that_val_chooses(summary: ExportSummary, predictions: list[MediumPrediction]) -> None:
-    media = collect_media(predictions)
-    fitted = calibrate_media(media, ["spotter", "genconvit"])
+    media = collect_media(predictions, MEMBERS)
+    fitted = calibrate_media(media, MEMBERS)
     scores = media.scores(fitted.members)
     assert isinstance(summary.bundle.decision, FaceDecision)
     called = scores >= summary.bundle.decision.threshold
@@ -112,11 +114,11 @@ def test_the_threshold_is_the_one_that_val_chooses(summary: ExportSummary, predi
 
 
 def test_calibration_refuses_media_of_another_split(predictions: list[MediumPrediction]) -> None:
-    media = collect_media(predictions[:2])
-    media.media[0].columns["split"] = "test"  # type: ignore[index]
+    moved = [replace(predictions[0], row={**predictions[0].row, "split": "test"}), predictions[1]]
+    media = collect_media(moved, MEMBERS)
     with pytest.raises(SplitLeakError, match="calibration is chosen on the val split alone"):
         calibrate_media(media, ["spotter"])
-    fitted = calibrate_media(collect_media(predictions), ["spotter"])
+    fitted = calibrate_media(collect_media(predictions, MEMBERS), ["spotter"])
     with pytest.raises(SplitLeakError, match="threshold is chosen on the val split alone"):
         choose_media_threshold(media, fitted.members, rule="ceiling", max_authentic_fpr=0.1)
 

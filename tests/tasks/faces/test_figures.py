@@ -7,7 +7,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from core.errors import BadInputError
 from judging.guard import SplitLeakError
-from tasks.faces.figures import choose_threshold, member_probability, validation_figures
+from tasks.faces.figures import choose_threshold, validation_figures
+from tasks.faces.media_scores import collect_media
 from tasks.faces.prediction import MediumPrediction, TrackPrediction
 
 
@@ -16,12 +17,13 @@ def _sigmoid(values):
 
 
 def _medium(number, label, tracks, split="val"):
-    row = {"media_id": f"m{number}", "group_id": f"g{number}", "label": label, "split": split}
+    row = dict.fromkeys(("dataset", "method", "compression"), "")
+    row |= {"media_id": f"m{number}", "group_id": f"g{number}", "label": label, "split": split}
     return MediumPrediction(
         row,
         tuple(
             TrackPrediction(
-                [{}] * len(frames),
+                [{"sample_id": "s"}] * len(frames),
                 {"one": np.array(frames, dtype=float)},
                 {} if clips is None else {"one": np.array(clips, dtype=float)},
             )
@@ -30,20 +32,14 @@ def _medium(number, label, tracks, split="val"):
     )
 
 
-def test_a_medium_is_as_suspicious_as_its_worst_track():
-    medium = _medium(0, 1, [([-1, 3], None), ([2.0], None), ([-4, -4], None)])
-    assert member_probability(medium, "one") == pytest.approx(_sigmoid(2.0))
-
-
-def test_clips_speak_for_a_track_where_there_are_any():
-    medium = _medium(0, 1, [([5, 5, 5], [-1, 1])])
-    assert member_probability(medium, "one") == pytest.approx(0.5)
+def _figures(media):
+    return validation_figures(collect_media(media, ["one"]), "one", 1.0)
 
 
 def test_figures_are_those_of_the_library():
     rng = np.random.default_rng(0)
     media = [_medium(n, n % 2, [(rng.normal(n % 2, 1, size=3), rng.normal(n % 2, 1, size=2))]) for n in range(40)]
-    figures = validation_figures(media, "one", 1.0)
+    figures = _figures(media)
     labels = np.array([medium.row["label"] for medium in media])
     scores = np.array([_sigmoid(medium.tracks[0].clip_logits["one"]).mean() for medium in media])
     frames = np.concatenate([medium.tracks[0].frame_logits["one"] for medium in media])
@@ -62,7 +58,7 @@ def test_figures_are_those_of_the_library():
 
 def test_the_loss_of_a_network_of_pictures_is_over_frames():
     media = [_medium(0, 0, [([-800, -800, 0], None)]), _medium(1, 1, [([800.0], None)])]
-    assert validation_figures(media, "one", 1.0)["loss"] == pytest.approx(np.log(2) / 4)
+    assert _figures(media)["loss"] == pytest.approx(np.log(2) / 4)
 
 
 SCORES = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 12)), min_size=2, max_size=30).filter(
@@ -108,6 +104,5 @@ def test_the_threshold_is_chosen_on_val_with_both_classes():
 def test_media_that_a_member_cannot_judge_enter_no_figure():
     rng = np.random.default_rng(0)
     media = [_medium(n, n % 2, [(rng.normal(n % 2, 1, size=3), None)]) for n in range(20)]
-    silent = MediumPrediction({"media_id": "s", "group_id": "s", "label": 0, "split": "val"}, ())
-    assert member_probability(silent, "one") is None
-    assert validation_figures([*media, silent], "one", 1.0) == validation_figures(media, "one", 1.0)
+    silent = MediumPrediction(_medium("s", 0, []).row, ())
+    assert _figures([*media, silent]) == _figures(media)

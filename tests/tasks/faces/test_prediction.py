@@ -266,7 +266,7 @@ def test_a_member_abstains_of_a_track_none_of_whose_frames_shows_its_view(data, 
 
 def test_weights_count_among_those_that_speak_and_without_any_there_is_no_score(data, partly):
     members = [_optional(), _member("other")]
-    logits = collect_media(predict_media(members, partly, data[1], device="cpu"))
+    logits = collect_media(predict_media(members, partly, data[1], device="cpu"), [member.name for member in members])
     both = {"optional": Calibration(weight=3.0), "other": Calibration(weight=1.0)}
     other = {"other": Calibration()}
     scores = logits.scores(both)

@@ -1,3 +1,6 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,10 +8,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from bundle.regions.verdict import OperatingPoint, decide
-from core.errors import VeriframeError
+from core.errors import MismatchError, VeriframeError
+from judging.bootstrap import Bootstrap
+from tasks.regions.metrics import region_metrics
 from tasks.regions.prediction import Prediction
 from tasks.regions.settings import MIN_AREAS
-from tasks.regions.statistics import BINS, bin_of, collect_statistics, histogram
+from tasks.regions.statistics import BINS, PixelStatistics, bin_of, collect_statistics, histogram
 
 seeds = st.integers(0, 2**31)
 areas = st.sampled_from((*MIN_AREAS, 0.1, 0.37))
@@ -86,7 +91,7 @@ def test_output_that_is_not_finite_names_the_sample(collect):
 def test_selecting_keeps_pictures_and_their_columns_together(collect, random_pictures):
     statistics = collect(random_pictures(5, 6))
     chosen = statistics.select(statistics.label == 1)
-    assert list(chosen.columns["sample_id"]) == ["s1", "s3", "s5"]
+    assert list(chosen.column("sample_id")) == ["s1", "s3", "s5"]
     assert_array_equal(chosen.at(0.5, 0.0).tp, statistics.at(0.5, 0.0).tp[[1, 3, 5]])
 
 
@@ -111,3 +116,35 @@ def test_statistics_are_collected_by_name_in_one_pass_and_every_picture_is_shown
     assert list(found["a"].at(0.5, 0.0).tp) == [0, 0, 0]
     assert list(found["b"].at(0.5, 0.0).tp) == [4, 4, 4]
     assert [one.row["sample_id"] for one in seen] == ["s0", "s1", "s2"]
+
+
+@given(seeds, st.integers(0, 7))
+@settings(max_examples=30, deadline=None)
+def test_parts_saved_and_joined_give_what_one_pass_gives(collect, random_pictures, seed, cut):
+    pictures = random_pictures(seed, 7)
+    groups = [f"g{number // 2}" for number in range(7)]
+    whole = collect(pictures, groups=groups)
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("first", "second")]
+        for path, rows in zip(paths, (slice(cut), slice(cut, None)), strict=True):
+            whole.select(np.arange(7)[rows]).save(path)
+        joined = PixelStatistics.concatenate([PixelStatistics.load(path) for path in paths])
+        assert joined.table.equals(whole.table)
+        point = OperatingPoint(threshold=0.5, min_area_fraction=0.01)
+        quick = Bootstrap(resamples=20)
+        assert region_metrics(joined, point, bootstrap=quick) == region_metrics(whole, point, bootstrap=quick)
+
+
+def test_parts_for_other_minimum_areas_do_not_join(collect, random_pictures):
+    pictures = random_pictures(1, 4)
+    with pytest.raises(MismatchError, match="differ in what they keep"):
+        PixelStatistics.concatenate([collect(pictures), collect(pictures, min_areas=(0.0, 0.3))])
+
+
+def test_a_picture_takes_a_fraction_of_its_histograms(collect):
+    generator = np.random.default_rng(0)
+    mask = generator.random((256, 256)) < 0.3
+    noise = generator.normal(size=mask.shape)
+    probabilities = 1 / (1 + np.exp(-(noise + 6 * mask - 3)))  # every bin is filled
+    statistics = collect([(1, mask, probabilities)] * 8)
+    assert statistics.table.column("histograms").nbytes < 8 * 2 * BINS * 4 / 3
