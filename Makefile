@@ -66,7 +66,7 @@ submit: $(READY) ## Submit a pipeline to a cluster: make submit RECIPE=... ARGS=
 serve: $(READY) ## Serve a bundle: make serve BUNDLE=build/demo/bundle ARGS='--port 8080'
 	$(BIN)/python -m serving --bundle $(BUNDLE) $(ARGS)
 
-bench: $(READY) ## Measure against peers and limits; writes build/bench.json
+bench: $(READY) ## Measure against peers and limits; writes build/bench.json, fails where a goal is missed
 	$(BIN)/python -m bench
 
 manifests: $(READY) ## Render what kubectl applies: make manifests BUNDLE=s3://... REGISTRY=... TAG=... OVERLAY=cpu|gpu

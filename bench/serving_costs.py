@@ -1,6 +1,5 @@
 """What the server costs beside its speed: the time until it is ready, and memory."""
 
-import json
 import re
 import statistics
 import subprocess
@@ -13,12 +12,13 @@ import numpy as np
 
 from bench.bundles import TINY_SPECS, Tiny, write_bundle, write_tiny_bundle
 from bench.load import closed_loop
-from bench.serving import Item, requests_to, require_answers
+from bench.record import Ratio
+from bench.serving import requests_to, require_answers
 from bench.serving_bundles import TILES, photographs, write_realistic
 from media.spec import InputSpec
 from serving.process import ServerProcess
 
-STARTS = 5
+STARTS = 3
 CLIENTS = 8
 FEW, MANY = 1_000, 10_000  # requests
 LARGE = (6000, 4000)  # px
@@ -31,7 +31,7 @@ open_networks(read_bundle(Path(sys.argv[1])), "onnx")
 """
 
 
-def measure() -> list[Item]:
+def measure() -> list[Ratio]:
     """Measure start, growth of memory over many requests, and memory of a large picture."""
     with TemporaryDirectory(prefix="bench-serving-costs-") as temporary:
         folder = Path(temporary)
@@ -42,7 +42,7 @@ def measure() -> list[Item]:
         ]
 
 
-def _start(bundle: Path) -> Item:
+def _start(bundle: Path) -> Ratio:
     ours, theirs = [], []
     for _ in range(STARTS + 1):
         started = time.perf_counter()
@@ -51,16 +51,16 @@ def _start(bundle: Path) -> Item:
         started = time.perf_counter()
         subprocess.run([sys.executable, "-c", LOAD, str(bundle)], check=True)
         theirs.append(time.perf_counter() - started)
-    return {
-        "name": "start of the server until it is ready, EfficientNet-Lite0",
-        "value": statistics.median(ours[1:]),  # the first reads everything from the disk
-        "unit": "s",
-        "against": "a process that imports the runtime, verifies the bundle and loads it",
-        "ratio": statistics.median(mine / other for mine, other in zip(ours[1:], theirs[1:], strict=True)),
-    }
+    return Ratio(
+        "start of the server until it is ready, EfficientNet-Lite0",
+        statistics.median(ours[1:]),  # the first reads everything from the disk
+        "s",
+        "a process that imports the runtime, verifies the bundle and loads it",
+        [mine / other for mine, other in zip(ours[1:], theirs[1:], strict=True)],
+    )
 
 
-def _growth(bundle: Path) -> Item:
+def _growth(bundle: Path) -> Ratio:
     chance = np.random.default_rng(0)
     sizes = chance.integers(24, 128, size=(32, 2)).tolist()
     pictures = [picture for width, height in sizes for picture in photographs(width, height)]
@@ -70,16 +70,11 @@ def _growth(bundle: Path) -> Item:
         few = memory(server.pid, "VmRSS")
         require_answers(closed_loop(server.url, requests, CLIENTS, count=MANY - FEW))
         many = memory(server.pid, "VmRSS")
-    return {
-        "name": f"memory of the server after {MANY:,} requests",
-        "value": many / 2**20,
-        "unit": "MiB",
-        "against": f"after {FEW:,}",
-        "ratio": many / few,
-    }
+    name = f"memory of the server after {MANY:,} requests"
+    return Ratio(name, many / 2**20, "MiB", f"after {FEW:,}", [many / few], goal=1.1, at_most=True)
 
 
-def _large_picture(bundle: Path) -> Item:
+def _large_picture(bundle: Path) -> Ratio:
     width, height = LARGE
     with ServerProcess(bundle) as server:
         requests = requests_to(server.url, photographs(width, height)[:1])
@@ -87,13 +82,13 @@ def _large_picture(bundle: Path) -> Item:
         require_answers(closed_loop(server.url, requests, 1, count=1))
         peak = memory(server.pid, "VmHWM")
     pixels = width * height
-    return {
-        "name": f"memory of a picture of {pixels / 1e6:.0f} megapixels at its peak, two networks, one with ELA",
-        "value": (peak - before) / pixels,
-        "unit": "bytes/pixel",
-        "against": "its decoded pixels",
-        "ratio": (peak - before) / (3 * pixels),
-    }
+    return Ratio(
+        f"memory of a picture of {pixels / 1e6:.0f} megapixels at its peak, two networks, one with ELA",
+        (peak - before) / pixels,
+        "bytes/pixel",
+        "its decoded pixels",
+        [(peak - before) / (3 * pixels)],
+    )
 
 
 def memory(process: int, field: str) -> int:
@@ -111,7 +106,3 @@ def _write_wide(folder: Path) -> Path:
     specs = {name: InputSpec(views={"tiles": spec.only.model_copy(update=wide)}) for name, spec in TINY_SPECS.items()}
     networks = {name: Tiny(spec.only.channels, 0).eval() for name, spec in specs.items()}
     return write_bundle(folder, "wide", networks, specs, weights=(0.5, 0.5), temperatures=(1.0, 1.0), formats=("onnx",))
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(), indent=2) + "\n")

@@ -7,9 +7,7 @@ holds is what happens between epochs: checkpoints and validation.
 """
 
 import copy
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +19,7 @@ import torch
 from skimage import data
 from torch import nn
 
+from bench.record import Ratio
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe, NearDuplicates
 from components.train.distributed import Processes
@@ -101,7 +100,7 @@ def _bare_epoch(parts: Parts, recipe: TrainRecipe) -> Callable[[int], float]:
     return epoch
 
 
-def measure() -> list[dict[str, object]]:
+def measure() -> list[Ratio]:
     """Train epochs in turns, ours and a bare one, the first of each uncounted; compare samples a second."""
     with TemporaryDirectory(prefix="bench-training-") as temporary:
         folder = Path(temporary)
@@ -120,15 +119,12 @@ def measure() -> list[dict[str, object]]:
         Trainer(RECIPE, replace(parts, validate=in_between), run.state, log, processes, termination).run()
     ours = [line["samples_per_s"] for line in log.lines]
     return [
-        {
-            "name": "training",
-            "value": statistics.median(ours[1:]),
-            "unit": "samples/s",
-            "against": f"bare loop, same network (efficientnet-lite0 FPN, {SIZE} px), loader and batch",
-            "ratio": statistics.median(mine / peer for mine, peer in zip(ours[1:], theirs[1:], strict=True)),
-        }
+        Ratio(
+            "training",
+            statistics.median(ours[1:]),
+            "samples/s",
+            f"bare loop, same network (efficientnet-lite0 FPN, {SIZE} px), loader and batch",
+            [mine / peer for mine, peer in zip(ours[1:], theirs[1:], strict=True)],
+            goal=0.97,
+        )
     ]
-
-
-if __name__ == "__main__":
-    json.dump(measure(), sys.stdout, indent=2)

@@ -1,6 +1,5 @@
 """256 MB to S3 and back: this project's storage layer against AWS's own tools, on one SeaweedFS server."""
 
-import json
 import os
 import statistics
 import subprocess
@@ -12,17 +11,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
+from bench.record import Ratio
 from bench.seaweed import running
 from core.files import sha256_file
 from core.storage import open_store
 
 SIZE = 256 * 2**20
-PAIRS = 5
+PAIRS = 3
 
 Transfer = Callable[[], object]
 
 
-def measure() -> list[dict[str, object]]:
+def measure() -> list[Ratio]:
     """Time both directions in alternating pairs.
 
     Whole processes are compared with whole processes (``python -m core.storage cp`` with ``aws s3 cp``), start-up
@@ -40,7 +40,7 @@ def measure() -> list[dict[str, object]]:
         return _measure(server.bucket(), Path(folder))
 
 
-def _measure(bucket: str, folder: Path) -> list[dict[str, object]]:
+def _measure(bucket: str, folder: Path) -> list[Ratio]:
     source, ours, theirs = folder / "source", folder / "ours", folder / "theirs"
     source.write_bytes(os.urandom(SIZE))
     uri = f"{bucket}/object"
@@ -73,7 +73,7 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _pairs(name: str, against: str, ours: Transfer, peer: Transfer) -> dict[str, object]:
+def _pairs(name: str, against: str, ours: Transfer, peer: Transfer) -> Ratio:
     seconds: dict[Transfer, list[float]] = {ours: [], peer: []}
     for turn in range(PAIRS + 1):
         for transfer in (ours, peer) if turn % 2 else (peer, ours):
@@ -81,14 +81,5 @@ def _pairs(name: str, against: str, ours: Transfer, peer: Transfer) -> dict[str,
             transfer()
             seconds[transfer].append(time.perf_counter() - start)
     pairs = list(zip(seconds[ours], seconds[peer], strict=True))[1:]  # the first warms the caches
-    return {
-        "name": name,
-        "value": SIZE / 2**20 / statistics.median(mine for mine, _ in pairs),
-        "unit": "MiB/s",
-        "against": against,
-        "ratio": statistics.median(theirs / mine for mine, theirs in pairs),
-    }
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(), indent=2))
+    rate = SIZE / 2**20 / statistics.median(mine for mine, _ in pairs)
+    return Ratio(name, rate, "MiB/s", against, [theirs / mine for mine, theirs in pairs], goal=1.0)
