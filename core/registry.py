@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 from core.errors import unknown_name
 
 EXTENSIONS_VARIABLE = "VERIFRAME_EXTENSIONS"
+# What an extension may add to. Its other folders are its own business: one may be called as a library is.
+ROOMS = ("core", "media", "data", "bundle", "models", "judging", "tasks", "components", "pipelines", "serving")
 
 T = TypeVar("T")
 
@@ -26,18 +28,21 @@ class Registry(Generic[T]):
         attribute: what each exposes the object as.
         kind: what the objects are called in errors.
         folders: whether sub-packages count, or modules that are files.
+        dashes: whether names have dashes where those of modules have underscores.
     """
 
-    def __init__(self, package: str, attribute: str, kind: str, *, folders: bool) -> None:
+    def __init__(self, package: str, attribute: str, kind: str, *, folders: bool, dashes: bool = False) -> None:
         self._package = package
         self._attribute = attribute
         self._kind = kind
         self._folders = folders
+        self._dashes = dashes
 
     def names(self) -> list[str]:
         """Return the names of all objects, sorted; imports none of them."""
         found = pkgutil.iter_modules(self._search_path())
-        return sorted({module.name for module in found if module.ispkg == self._folders})
+        modules = {module.name for module in found if module.ispkg == self._folders}
+        return sorted(name.replace("_", "-") if self._dashes else name for name in modules)
 
     def get(self, name: str) -> T:
         """Return the object called ``name``.
@@ -48,17 +53,17 @@ class Registry(Generic[T]):
         names = self.names()
         if name not in names:
             raise unknown_name(self._kind, name, names)
-        found: T = getattr(import_module(f"{self._package}.{name}"), self._attribute)
+        module = name.replace("-", "_") if self._dashes else name
+        found: T = getattr(import_module(f"{self._package}.{module}"), self._attribute)
         return found
 
     def _search_path(self) -> list[str]:
         """Return the package's own folder and those of the extensions."""
         folders = [Path(folder) for folder in os.environ.get(EXTENSIONS_VARIABLE, "").split(os.pathsep) if folder]
         for folder in folders:
-            # Its rooms too: what lies there imports its own modules by their names.
-            for room in sorted(folder.glob("*/")):
-                if find_spec(room.name) is not None:
-                    _extend(room.name, folder)
+            for room in ROOMS:  # what lies there imports its own modules by their names
+                if find_spec(room) is not None:  # an image holds the rooms that it needs
+                    _extend(room, folder)
         own = str(Path(str(import_module(self._package).__file__)).parent)
         return [own, *(str(found) for folder in folders if (found := _extend(self._package, folder)) is not None)]
 

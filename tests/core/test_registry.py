@@ -71,6 +71,31 @@ def test_extensions_add_to_a_package_that_is_installed(tmp_path: Path) -> None:
     assert run(program, tmp_path / "project") == "['one'] ['own']"
 
 
+def test_an_extension_extends_the_rooms_of_this_project_alone(tmp_path: Path) -> None:
+    """Folders that are called as modules and packages of Python are, or of installed libraries, change none of them."""
+    make_package(tmp_path / "extension/media", "views", shade="a view of its own")
+    for name in ("code", "json", "numpy"):
+        make_package(tmp_path / "extension", name, mine="never seen")
+    program = (
+        "import json\n"
+        "from core.registry import Registry\n"
+        "before = list(json.__path__)\n"
+        "print(Registry('media.views', 'THING', 'view', folders=False).get('shade'), before == list(json.__path__))\n"
+    )
+    assert run(program, extensions=str(tmp_path / "extension")) == "a view of its own True"
+
+
+def test_names_may_have_dashes_where_modules_have_underscores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_package(tmp_path, "things_c", two_words="found")
+    (tmp_path / "things_c/__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    things: Registry[str] = Registry("things_c", "THING", "thing", folders=False, dashes=True)
+    assert things.names() == ["two-words"]
+    assert things.get("two-words") == "found"
+    with pytest.raises(SettingsError, match="two-words"):
+        things.get("two_words")
+
+
 def test_what_is_lazy_is_imported_when_it_is_called() -> None:
     program = (
         "import sys\n"
