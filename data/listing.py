@@ -1,15 +1,12 @@
-"""What every layout gives: entries to extract, and what it had to leave out."""
+"""What layouts share: listing what lies in a store, telling files by their names, and finding masks."""
 
 import json
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from core.disktable import DiskTable
 from core.storage import ObjectInfo, Store
 from data.entries.entry import Blob, Entry, Rejection
-from data.entries.kind import EntryKind
-from data.layouts.options import LayoutOptions
 from media.video import VIDEO_EXTENSIONS
 
 PICTURE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"})
@@ -20,28 +17,7 @@ FORGED = "forged"
 REAL = "real"
 MANIPULATED = "manipulated"
 PICTURE_CLASSES = (AUTHENTIC, FORGED)
-FACE_CLASSES = (REAL, MANIPULATED)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a data set lies.
-
-    Attributes:
-        name: what recipes call it.
-        expected: where its files lie, for messages.
-        entries: streams all that lies under a store's root: each name once, and a rejection for each file that is none.
-        kind: what its entries are, and how they become samples.
-        classes: what the labels 0, 1 and so on are called, unless a recipe says otherwise.
-        options: which of ``LayoutOptions`` it knows.
-    """
-
-    name: str
-    expected: str
-    entries: Callable[[Store, LayoutOptions], Iterator[Entry | Rejection]]
-    kind: EntryKind
-    classes: tuple[str, ...]
-    options: frozenset[str] = frozenset()
+REAL_CLASSES = (REAL, MANIPULATED)
 
 
 def listing(store: Store, prefix: str = "") -> Iterator[ObjectInfo | Rejection]:

@@ -10,6 +10,7 @@ from components.publish.recipe import PublishRecipe
 from components.train.recipe import TrainRecipe
 from core.errors import SettingsError, unknown_name
 from core.settings import merge, validate
+from data.layout import LAYOUTS
 from media.spec import require_suitable
 from models.family import FAMILIES
 from pipelines.finding import load_recipe, load_variant, recipe_path, variant_folders
@@ -154,14 +155,11 @@ def _section(keys: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _extraction(recipe: PipelineRecipe, dataset: str, reach: float) -> ExtractRecipe:
-    """Return the extraction recipe of a data set: crops of faces are as wide as the widest view, and no wider."""
+    """Return the extraction recipe of a data set; ``reach`` is that of the widest view."""
     merged = merge(recipe.extract, recipe.datasets[dataset].extract, {"dataset": dataset})
-    spec = merged.get("spec")
-    given = spec.get("extraction") if isinstance(spec, Mapping) else None
-    # Only where crops are cut from clips: of those that exist already the recipe knows how they were cut.
-    if isinstance(given, Mapping) and given.get("decoder") == "pyav" and given.get("faces", {}) is not None and reach:
-        widest = {"spec": {"extraction": {"faces": {"margin": reach}}}}
-        merged = merge(widest, merged)
+    layout = merged.get("layout")
+    if layout in LAYOUTS.names():  # else the recipe's own check names it
+        merged = merge({"spec": {"extraction": LAYOUTS.get(layout).kind.defaults(reach)}}, merged)
     return validate(ExtractRecipe, merged, f"extraction recipe of {dataset}")
 
 

@@ -21,7 +21,7 @@ from core.files import atomic_write
 from data.entries.entry import Rejection
 from data.grouping import Hashes, group
 from data.index import SPLITS, schema_for
-from data.layouts.base import stem
+from data.listing import stem
 from data.official_splits import OfficialSplits
 from data.splits import assign_beside_official, assign_by_fractions, require_classes, require_no_overlap
 

@@ -10,8 +10,9 @@ from components.extract_frames.recipe import ExtractRecipe
 from core.disktable import DiskTable
 from core.errors import BadInputError
 from core.storage import Store
+from data.entries.entry import Entry, Rejection
 from data.entries.settings import EntrySettings
-from data.layouts import Entry, Rejection, read_layout, require_layout
+from data.layout import LAYOUTS, read_layout
 
 CHUNK_BYTES = 32 * 2**20  # of a chunk's files together, unless it is one alone
 
@@ -35,7 +36,7 @@ class Plan:
             BadInputError: ``no-input`` when nothing lies there.
             StorageError: when the source cannot be listed.
         """
-        layout = require_layout(recipe.layout)
+        layout = LAYOUTS.get(recipe.layout)
         self.settings = EntrySettings(
             limits=recipe.limits,
             extraction=recipe.spec.extraction,

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from core.errors import SettingsError
 from core.settings import Settings
 from data.entries.settings import Limits
-from data.layouts import LAYOUTS, LayoutOptions, check_options, require_layout
+from data.layout import LAYOUTS, LayoutOptions, check_options
 from data.shards import TARGET_BYTES
 from data.splits import SplitSettings
 from media.extraction import SampleSpec
@@ -15,7 +15,7 @@ from media.extraction import SampleSpec
 
 def _known_layout(name: str) -> str:
     try:
-        return require_layout(name).name
+        return LAYOUTS.get(name).name
     except SettingsError as error:
         raise ValueError(str(error)) from None
 
@@ -58,9 +58,9 @@ class ExtractRecipe(Settings):
     @classmethod
     def _as_the_layout_says(cls, data: Any) -> Any:
         """Fill in what depends on the layout: the names of the classes, and whether pictures are compared."""
-        layout = LAYOUTS.get(str(data.get("layout"))) if isinstance(data, dict) else None
-        if layout is None:
+        if not isinstance(data, dict) or data.get("layout") not in LAYOUTS.names():
             return data
+        layout = LAYOUTS.get(data["layout"])
         filled = {"near_duplicates": NearDuplicates(distance=layout.kind.distance), **data}
         spec = filled.get("spec", {})
         if isinstance(spec, SampleSpec) and "classes" not in spec.model_fields_set:
@@ -71,7 +71,7 @@ class ExtractRecipe(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        layout = LAYOUTS[self.layout]
+        layout = LAYOUTS.get(self.layout)
         try:
             check_options(layout, self.layout_options)
         except SettingsError as error:

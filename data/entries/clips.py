@@ -5,17 +5,19 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from core.errors import BadInputError, StorageError
 from core.files import sha256_file
 from core.storage import NotFoundError, Store
 from core.storage.local import FileStore
+from data.entries.crops import crops_problem
 from data.entries.entry import Blob, Entry
 from data.entries.kind import EntryKind, EntryReader
 from data.entries.sample import Sample, encode
 from data.entries.settings import EntrySettings, Limits
 from data.labels import AUTHENTIC
-from media.extraction import DetectorSpec
+from media.extraction import DetectorSpec, ExtractionSpec
 from media.faces import FaceCrop, FaceDetector, faces_of_video
 from media.video import VideoLimits
 
@@ -27,6 +29,14 @@ class Clips(EntryKind):
         """Return how large a file may be."""
         return limits.max_clip_bytes
 
+    def cutting_problem(self, extraction: ExtractionSpec) -> str:
+        """See ``EntryKind.cutting_problem``."""
+        return crops_problem(extraction)
+
+    def defaults(self, reach: float) -> dict[str, Any]:
+        """Return how faces are cut: as wide as the widest view of them, and no wider."""
+        return {"faces": {"margin": reach}} if reach else {}
+
     @contextmanager
     def open(self, store: Store, entries: Sequence[Entry], settings: EntrySettings) -> Iterator[EntryReader]:  # noqa: ARG002
         """See ``EntryKind.open``; a clip is not fetched before its turn."""
@@ -34,7 +44,7 @@ class Clips(EntryKind):
 
 
 # A clip costs seconds: nothing is gained by giving a process several at once.
-CLIPS = Clips("clips", "clips", "pyav", True, distance=None, comparable=False, chunk_entries=1)
+CLIPS = Clips("clips", "clips", "pyav", distance=None, comparable=False, chunk_entries=1)
 """Clips in which faces are searched."""
 
 

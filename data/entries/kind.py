@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from core.storage import Store
 from data.entries.entry import Entry
@@ -33,7 +33,6 @@ class EntryKind(ABC):
         plural: what they are called.
         unit: what their files are counted as.
         decoder: what ``extraction.decoder`` must be.
-        faces: whether samples are faces, so that ``extraction.faces`` must say how they are cut, or were.
         distance: the distance of near-duplicates that are searched unless a recipe says otherwise; None for no search.
         comparable: whether near-duplicates can be searched at all.
         chunk_entries: how many are extracted at a time.
@@ -42,7 +41,6 @@ class EntryKind(ABC):
     plural: str
     unit: str
     decoder: Literal["pillow", "pyav"]
-    faces: bool
     distance: int | None
     comparable: bool
     chunk_entries: int
@@ -63,6 +61,19 @@ class EntryKind(ABC):
             settings: how.
         """
 
+    @abstractmethod
+    def cutting_problem(self, extraction: ExtractionSpec) -> str:
+        """Say why samples cannot be cut out of entries as a recipe asks; "" where they can."""
+
+    def defaults(self, reach: float) -> dict[str, Any]:
+        """Return the keys of ``spec.extraction`` that a recipe may leave out.
+
+        Args:
+            reach: of the widest view that is cut from the samples, as ``View.reach`` says.
+        """
+        del reach
+        return {}
+
     def problem(self, extraction: ExtractionSpec, distance: int | None) -> str:
         """Say why entries cannot be extracted as a recipe asks; "" where they can.
 
@@ -72,10 +83,8 @@ class EntryKind(ABC):
         """
         if extraction.decoder != self.decoder:
             return f"spec.extraction.decoder must be {self.decoder}"
-        if self.faces and extraction.faces is None:
-            return "spec.extraction.faces must say how faces are cut, or were"
-        if not self.faces and extraction.faces is not None:
-            return "spec.extraction.faces must be null"
+        if problem := self.cutting_problem(extraction):
+            return problem
         if not self.comparable and distance is not None:
             return f"{self.plural} are not compared: near_duplicates.distance must be null"
         return ""

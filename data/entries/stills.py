@@ -15,15 +15,20 @@ from data.entries.kind import EntryKind, EntryReader
 from data.entries.sample import Sample, encode
 from data.entries.settings import EntrySettings, Limits
 from data.grouping import fingerprint
+from media.extraction import ExtractionSpec
 from media.pictures import Picture, decode_mask, read_picture
 
 
 class Stills(EntryKind):
-    """Pictures, each stored as it is."""
+    """Pictures, each stored whole as it is."""
 
     def max_bytes(self, limits: Limits) -> int:
         """Return how large a file may be."""
         return limits.max_bytes
+
+    def cutting_problem(self, extraction: ExtractionSpec) -> str:
+        """See ``EntryKind.cutting_problem``."""
+        return "" if extraction.faces is None else "spec.extraction.faces must be null"
 
     @contextmanager
     def open(self, store: Store, entries: Sequence[Entry], settings: EntrySettings) -> Iterator[EntryReader]:
@@ -34,12 +39,10 @@ class Stills(EntryKind):
 
 
 # Few enough to share among processes and to lose little in a kill, enough to make files and messages cheap.
-_CHUNK_ENTRIES = 64
+CHUNK_ENTRIES = 64
 
-PICTURES = Stills("pictures", "pictures", "pillow", False, distance=4, comparable=True, chunk_entries=_CHUNK_ENTRIES)
+PICTURES = Stills("pictures", "pictures", "pillow", distance=4, comparable=True, chunk_entries=CHUNK_ENTRIES)
 """Whole pictures."""
-FACES = Stills("faces", "pictures", "pillow", True, distance=None, comparable=True, chunk_entries=_CHUNK_ENTRIES)
-"""Faces that were cut out already; they look alike without being copies."""
 
 
 class _StillReader:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from core.storage import NotFoundError, ObjectInfo, Store
 from data.entries.clips import CLIPS
 from data.entries.entry import Blob, Entry, Rejection
-from data.layouts.base import (
-    FACE_CLASSES,
+from data.layout import Layout, LayoutOptions
+from data.listing import (
     REAL,
-    Layout,
+    REAL_CLASSES,
     blob,
     listing,
     printable,
@@ -23,7 +23,6 @@ from data.layouts.base import (
     unexpected_place,
     unknown_extension,
 )
-from data.layouts.options import LayoutOptions
 from media.video import is_video_name
 
 _LIST = "List_of_testing_videos.txt"
@@ -86,4 +85,4 @@ def _entry(info: ObjectInfo, listed: int | None, originals: dict[str, Blob]) -> 
     )
 
 
-LAYOUT = Layout("celeb-df", _EXPECTED, _entries, CLIPS, FACE_CLASSES)
+LAYOUT = Layout("celeb-df", _EXPECTED, _entries, CLIPS, REAL_CLASSES)

@@ -15,8 +15,8 @@ from core.disktable import DiskTable
 from core.storage import ObjectInfo, Store
 from data.entries.clips import CLIPS
 from data.entries.entry import Blob, Entry, Rejection
-from data.layouts.base import FACE_CLASSES, REAL, Layout, blob, listing, printable, unexpected_place, unknown_extension
-from data.layouts.options import LayoutOptions
+from data.layout import Layout, LayoutOptions
+from data.listing import REAL, REAL_CLASSES, blob, listing, printable, unexpected_place, unknown_extension
 from media.video import is_video_name
 
 _METADATA = "metadata.json"
@@ -99,4 +99,4 @@ def _entry(info: ObjectInfo, metadata: DiskTable, clips: DiskTable) -> Entry | R
     )
 
 
-LAYOUT = Layout("dfdc", _EXPECTED, _entries, CLIPS, FACE_CLASSES, frozenset({"parts"}))
+LAYOUT = Layout("dfdc", _EXPECTED, _entries, CLIPS, REAL_CLASSES, frozenset({"parts"}))

@@ -16,8 +16,8 @@ from core.errors import SettingsError
 from core.storage import NotFoundError, ObjectInfo, Store
 from data.entries.clips import CLIPS
 from data.entries.entry import Blob, Entry, Rejection
-from data.layouts.base import FACE_CLASSES, REAL, Layout, blob, listing, stem, unexpected_place, unknown_extension
-from data.layouts.options import LayoutOptions
+from data.layout import Layout, LayoutOptions
+from data.listing import REAL, REAL_CLASSES, blob, listing, stem, unexpected_place, unknown_extension
 from media.video import is_video_name
 
 _EXPECTED = "original_sequences/<set>/<c0|raw|c23|c40>/videos/ and manipulated_sequences/<method>/<...>/videos/"
@@ -111,4 +111,4 @@ def _official(store: Store) -> dict[str, str]:
     return splits
 
 
-LAYOUT = Layout("faceforensics", _EXPECTED, _entries, CLIPS, FACE_CLASSES, frozenset({"methods", "compressions"}))
+LAYOUT = Layout("faceforensics", _EXPECTED, _entries, CLIPS, REAL_CLASSES, frozenset({"methods", "compressions"}))

@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from core.storage import Store
 from data.entries.entry import Entry, Rejection
 from data.entries.stills import PICTURES
-from data.layouts.base import (
+from data.layout import Layout, LayoutOptions
+from data.listing import (
     AUTHENTIC,
     PICTURE_CLASSES,
     PICTURE_EXTENSIONS,
-    Layout,
     blob,
     extension,
     listing,
     unknown_extension,
 )
-from data.layouts.options import LayoutOptions
 
 
 def _entries(store: Store, _: LayoutOptions) -> Iterator[Entry | Rejection]:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from core.storage import ObjectInfo, Store
 from data.entries.entry import Entry, Rejection
 from data.entries.stills import PICTURES
-from data.layouts.base import (
+from data.layout import Layout, LayoutOptions
+from data.listing import (
     FORGED,
     PICTURE_CLASSES,
     PICTURE_EXTENSIONS,
-    Layout,
     Masks,
     blob,
     entries_with_masks,
@@ -25,7 +25,6 @@ from data.layouts.base import (
     unexpected_place,
     unknown_extension,
 )
-from data.layouts.options import LayoutOptions
 
 _EXPECTED = "images/ and masks/"
 

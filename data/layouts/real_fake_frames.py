@@ -10,14 +10,15 @@ from collections.abc import Iterator
 
 from core.disktable import DiskTable
 from core.storage import ObjectInfo, Store
+from data.entries.crops import CROPS
 from data.entries.entry import Entry, Rejection
-from data.entries.stills import FACES
-from data.layouts.base import (
-    FACE_CLASSES,
+from data.layout import Layout, LayoutOptions
+from data.layouts.real_fake_videos import FAKE_FOLDERS
+from data.listing import (
     MANIPULATED,
     PICTURE_EXTENSIONS,
     REAL,
-    Layout,
+    REAL_CLASSES,
     blob,
     extension,
     listing,
@@ -25,8 +26,6 @@ from data.layouts.base import (
     unexpected_place,
     unknown_extension,
 )
-from data.layouts.options import LayoutOptions
-from data.layouts.real_fake_videos import FAKE_FOLDERS
 
 _EXPECTED = "real/, and fake/ or manipulated/"
 _DIGITS = 9  # of a frame's number: it is stored in 32 bits
@@ -79,4 +78,4 @@ def _ids(name: str) -> tuple[str, ...]:
     return tuple(f"id:{one}" for one in sorted(ids))
 
 
-LAYOUT = Layout("real-fake-frames", _EXPECTED, _entries, FACES, FACE_CLASSES)
+LAYOUT = Layout("real-fake-frames", _EXPECTED, _entries, CROPS, REAL_CLASSES)

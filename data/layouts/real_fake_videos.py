@@ -11,18 +11,17 @@ from collections.abc import Iterator
 from core.storage import Store
 from data.entries.clips import CLIPS
 from data.entries.entry import Entry, Rejection
-from data.layouts.base import (
-    FACE_CLASSES,
+from data.layout import Layout, LayoutOptions
+from data.listing import (
     MANIPULATED,
     REAL,
-    Layout,
+    REAL_CLASSES,
     blob,
     listing,
     stem,
     unexpected_place,
     unknown_extension,
 )
-from data.layouts.options import LayoutOptions
 from media.video import is_video_name
 
 FAKE_FOLDERS = ("fake", MANIPULATED)
@@ -46,4 +45,4 @@ def _entries(store: Store, _: LayoutOptions) -> Iterator[Entry | Rejection]:
             yield Entry(info.key, blob(info), None, 1, method, (f"id:{stem(file.rpartition('/')[2])}",))
 
 
-LAYOUT = Layout("real-fake-videos", _EXPECTED, _entries, CLIPS, FACE_CLASSES)
+LAYOUT = Layout("real-fake-videos", _EXPECTED, _entries, CLIPS, REAL_CLASSES)

@@ -8,7 +8,8 @@ import pytest
 
 from core.errors import SettingsError
 from core.storage import open_store
-from data.layouts import Entry, LayoutOptions, Rejection, read_layout
+from data.entries.entry import Entry, Rejection
+from data.layout import LayoutOptions, read_layout
 
 
 def lay(root: Path, *files: str) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from core.errors import SettingsError
 from core.storage import open_store
-from data.layouts import Blob, Entry, Rejection, read_layout, require_layout
+from data.entries.entry import Blob, Entry, Rejection
+from data.layout import LAYOUTS, read_layout
 
 
 def lay(root: Path, *files: str, content: bytes = b"x") -> None:
@@ -150,4 +151,4 @@ def test_an_entry_survives_json() -> None:
 
 def test_an_unknown_layout_is_answered_with_the_closest() -> None:
     with pytest.raises(SettingsError, match="Did you mean 'images-masks'"):
-        require_layout("image-mask")
+        LAYOUTS.get("image-mask")
