@@ -1,18 +1,13 @@
-"""What analyzers of every task have in common: stages that are timed, threads, and a network's input from its views."""
+"""What analyzers of every task have in common: stages that are timed, threads, and digests."""
 
 import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ParamSpec, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
-
-from media.view import PRESENT, View
+from typing import BinaryIO, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,25 +65,6 @@ async def in_stoppable_thread(pool: Executor, stop: threading.Event, call: Calla
             await asyncio.gather(ended, return_exceptions=True)
         raise
     return ended.result()
-
-
-def network_item(views: Mapping[str, View], cuts: Mapping[str, NDArray[np.uint8] | None]) -> dict[str, NDArray[Any]]:
-    """Return what a network reads of one sample, by the names of its inputs and without the batch.
-
-    Args:
-        views: of the network, by name.
-        cuts: the array of each view, and maybe of others; None where an optional view has nothing to show.
-
-    Returns:
-        As ``media.view.stack`` does for a batch: zeros for what is absent, and the presence of each optional view.
-    """
-    item: dict[str, NDArray[Any]] = {}
-    for name, view in views.items():
-        array = cuts[name]
-        item[name] = view.tensor.example(1)[0] if array is None else array
-        if view.optional:
-            item[name + PRESENT] = np.array(array is not None)
-    return item
 
 
 def file_digest(file: BinaryIO) -> str:

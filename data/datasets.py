@@ -1,8 +1,8 @@
 """What the training data sets of all tasks share: reading in loaders' workers, cutting augmented views, collation."""
 
-import random
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, NotRequired, TypedDict
 
 import cv2
@@ -14,17 +14,20 @@ from torch.utils.data import default_collate, get_worker_info
 
 from core.errors import BadInputError, MismatchError
 from data.stored import StoredSamples
+from media.augmentation import Draw
 from media.spec import InputSpec
-from media.transforms import Policy
-from media.view import Cropped, StoredSample, View, stack
+from media.transforms import policy
+from media.view import StoredSample, View, stack
 
 
 class Sample(TypedDict):
     """One augmented item: T frames of a clip, or one picture (T = 1).
 
     Attributes:
-        views: by name uint8 [T, C, S, S], 0..255; and by ``<view>_present`` of an optional view bool [T].
-        mask: uint8 [T, 1, S, S], 1 where forged, of the first view; empty where nothing is known to be forged.
+        views: by name [T, ...], of pixels uint8 [T, C, S, S], 0..255; and by ``<view>_present`` of an optional view
+            bool [T].
+        mask: uint8 [T, 1, S, S], 1 where forged, of ``InputSpec.mapped``; empty where nothing is known to be forged,
+            and with S = 0 where there is no such view.
         label: class of the item; the part of it that was cut may show no forged pixel all the same: the mask says so.
         row: of the index; that of the first frame.
         sample_id: of that row.
@@ -39,17 +42,17 @@ class Sample(TypedDict):
     lengths: NotRequired[int]
 
 
+@dataclass(frozen=True)
 class Frame:
     """The augmented views of one stored sample, by name and in the order of the input specification.
 
     Attributes:
         views: arrays as ``View.tensor`` says; None where an optional view has nothing to show.
-        masks: bool [S, S] of each view that is there.
+        masks: bool [S, S] of each view of pixels that is there.
     """
 
-    def __init__(self, views: dict[str, NDArray[Any] | None], masks: dict[str, NDArray[np.bool_]]) -> None:
-        self.views = views
-        self.masks = masks
+    views: dict[str, NDArray[Any] | None]
+    masks: dict[str, NDArray[np.bool_]]
 
 
 class ViewCutter:
@@ -57,12 +60,16 @@ class ViewCutter:
 
     Args:
         input_spec: its views.
-        policies: an augmentation of each view, by name.
+        policy_name: an augmentation policy of ``media.transforms``.
+
+    Raises:
+        SettingsError: for an unknown policy, or one that a view has no use for.
     """
 
-    def __init__(self, input_spec: InputSpec, policies: Mapping[str, Policy]) -> None:
+    def __init__(self, input_spec: InputSpec, policy_name: str) -> None:
         self._views: dict[str, View] = dict(input_spec.views)
-        self._policies = dict(policies)
+        self._cuts = {name: view.for_training(partial(policy, policy_name)) for name, view in self._views.items()}
+        self._mapped = input_spec.mapped
 
     def cut(self, sample: StoredSample, seed: int, *, frame: int = 0) -> Frame:
         """Cut and augment the views of a sample.
@@ -72,26 +79,11 @@ class ViewCutter:
             seed: of the augmentation, not negative; equal for all frames of a clip.
             frame: number of the sample in its clip.
         """
-        crops = {name: view.crop(sample) for name, view in self._views.items()}
-        augmented = self._augment({name: crop for name, crop in crops.items() if crop is not None}, seed, frame)
-        views = {
-            name: view.render(augmented[name].rgb) if name in augmented else None for name, view in self._views.items()
-        }
-        masks = {name: self._views[name].fit(crop.mask) for name, crop in augmented.items() if crop.mask is not None}
+        draw = Draw(seed, frame=frame)
+        shown = {name: cut(sample, draw) for name, cut in self._cuts.items()}
+        views = {name: None if one is None else one.array for name, one in shown.items()}
+        masks = {name: one.mask for name, one in shown.items() if one is not None and one.mask is not None}
         return Frame(views, masks)
-
-    def _augment(self, crops: Mapping[str, Cropped], seed: int, frame: int) -> dict[str, Cropped]:
-        """Augment the crops; what is drawn after the window, such as a flip, is drawn alike for all of them."""
-        augmented: dict[str, Cropped] = {}
-        state: Any = None
-        for name, crop in crops.items():
-            policy, draw = self._policies[name], random.Random(seed)
-            rgb, mask = policy.window(crop.rgb, crop.mask, draw)
-            # How many numbers a window takes from the stream depends on the crop's size: the first view's count.
-            state = draw.getstate() if state is None else state
-            draw.setstate(state)
-            augmented[name] = Cropped(*policy.change(rgb, mask, seed, draw, frame=frame))
-        return augmented
 
     def stack(self, frames: Sequence[Frame]) -> dict[str, Tensor]:
         """Return the views of an item's frames as tensors, with presence masks, as ``Sample.views`` describes."""
@@ -99,12 +91,12 @@ class ViewCutter:
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def masks(self, frames: Sequence[Frame]) -> Tensor:
-        """Return the masks of the first view, uint8 [T, 1, S, S]; empty for frames that lack it."""
-        name, view = next(iter(self._views.items()))
-        stacked = np.zeros((len(frames), 1, view.size, view.size), dtype=np.uint8)
+        """Return the masks of ``InputSpec.mapped``, uint8 [T, 1, S, S]; empty for frames that lack the view."""
+        shape = self._views[self._mapped].mask_shape if self._mapped else None
+        stacked = np.zeros((len(frames), 1, *(shape or (0, 0))), dtype=np.uint8)
         for number, frame in enumerate(frames):
-            if name in frame.masks:
-                stacked[number, 0] = frame.masks[name]
+            if self._mapped in frame.masks:
+                stacked[number, 0] = frame.masks[self._mapped]
         return torch.from_numpy(stacked)
 
 
@@ -140,7 +132,7 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     The frames of clips lie one after the other: nothing is padded.
 
     Returns:
-        ``views``, by name uint8 [N, C, S, S] and bool [N], with N the frames of all samples; ``mask`` uint8
+        ``views``, by name [N, ...], with N the frames of all samples; ``mask`` uint8
         [N, 1, S, S]; ``label`` and ``row`` int64 [B]; ``sample_id`` a list of B strings; of clips also ``lengths``
         int64 [B], which add up to N.
     """

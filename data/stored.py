@@ -10,7 +10,7 @@ from core.errors import BadInputError
 from data.index import SampleIndex
 from data.shards import ShardReader
 from media.pictures import decode_mask_png, decode_stored
-from media.view import FaceGeometry, StoredSample
+from media.view import StoredSample, Subject
 
 Span = tuple[int, int]  # offset and size in a shard, bytes
 
@@ -29,7 +29,7 @@ def load_sample(row: Mapping[str, Any], reader: ShardReader) -> StoredSample:
     mask = None if row["mask_offset"] is None else (row["mask_offset"], row["mask_size"])
     rgb, forged = _read(reader, row["shard"], (row["offset"], row["size"]), mask)
     grid = None if row["grid_x"] is None else (row["grid_x"], row["grid_y"])
-    return StoredSample(rgb, forged, _geometry(row["box"], row["landmarks"]), grid)
+    return StoredSample(rgb, forged, _subject(row["box"], row["landmarks"]), grid)
 
 
 def _read(
@@ -48,12 +48,12 @@ def _read(
     return rgb, forged
 
 
-def _geometry(box: list[float] | None, landmarks: list[float] | None) -> FaceGeometry | None:
+def _subject(box: list[float] | None, landmarks: list[float] | None) -> Subject | None:
     if box is None:
         return None
     x0, y0, x1, y1 = box
     points = None if landmarks is None else np.array(landmarks, dtype=np.float32).reshape(5, 2)
-    return FaceGeometry((x0, y0, x1, y1), points)
+    return Subject((x0, y0, x1, y1), points)
 
 
 class StoredSamples:
@@ -93,8 +93,8 @@ class StoredSamples:
         mask = None if mask_offset < 0 else (mask_offset, mask_size)
         rgb, forged = _read(self._reader, self._shards[self._shard[row]].decode(), (offset, size), mask)
         x, y = self._grids[row].tolist()
-        geometry = _geometry(_known(self._boxes[row]), _known(self._landmarks[row]))
-        return StoredSample(rgb, forged, geometry, None if x < 0 else (x, y))
+        subject = _subject(_known(self._boxes[row]), _known(self._landmarks[row]))
+        return StoredSample(rgb, forged, subject, None if x < 0 else (x, y))
 
 
 def _numbers(index: SampleIndex, *names: str) -> NDArray[Any]:

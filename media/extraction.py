@@ -90,9 +90,9 @@ class ExtractionSpec(Settings):
         return self
 
     @property
-    def given(self) -> bool:
-        """Whether the samples are face crops that were cut by others."""
-        return self.faces is not None and self.frames == "still"
+    def of_pictures(self) -> bool:
+        """Whether samples are pictures as they were given, rather than cut out of frames."""
+        return self.decoder == "pillow"
 
     @property
     def step(self) -> int:

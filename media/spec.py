@@ -86,6 +86,11 @@ class InputSpec(Settings):
         return next(iter(self.views.values()))
 
     @property
+    def mapped(self) -> str:
+        """The view that masks of what is forged and maps of networks are of: the first that has any; "" for none."""
+        return next((name for name, view in self.views.items() if view.mask_shape), "")
+
+    @property
     def signature(self) -> dict[str, TensorSpec]:
         """The arrays of a batch by name, in order: each view, and after an optional one its presence mask."""
         found: dict[str, TensorSpec] = {}
@@ -119,6 +124,6 @@ def require_suitable(input_spec: InputSpec, name: str, extraction: ExtractionSpe
     Raises:
         MismatchError: naming both sides and the view.
     """
-    found = [view.require(extraction.faces, extraction.given) for view in input_spec.views.values()]
+    found = [view.require(extraction) for view in input_spec.views.values()]
     if any(found):
         raise MismatchError(f"{name} cannot read {origin}: {'; '.join(filter(None, found))}")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SettingsError, unknown_name
+from media.augmentation import Mask, Rgb
 from media.tiles import pad_to
 from media.transforms_compression import JPEG_BLOCK, h264_intra, shifted_jpeg
 
@@ -36,9 +37,6 @@ def _without_update_check() -> Iterator[None]:
 with _without_update_check():
     import albumentations as A  # noqa: N812 - its documented name
     from scipy.special import ndtri
-
-Rgb = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 # How often a native crop of a forged picture is laid over forged pixels instead of anywhere.
 FORGED_CROP_PROBABILITY = 0.7

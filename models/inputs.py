@@ -1,4 +1,4 @@
-"""From stored pixels to a network's input, on the device: the same module trains, evaluates and is exported."""
+"""From the arrays of views to a network's input, on the device: the same module trains, evaluates and is exported."""
 
 from collections.abc import Mapping
 
@@ -6,33 +6,36 @@ import torch
 from torch import Tensor, nn
 
 from media.spec import InputSpec
-from media.view import View
+from media.view import Affine
 
 
 class Normalize(nn.Module):
-    """Scales the pixels of every view to 0..1 and normalises them channel by channel: (x / 255 - mean) / std.
+    """Brings every view to the network's range, as ``View.normalization`` says.
 
-    The planes of an error level analysis use the mean and deviation of their colours, so that a backbone trained on
-    pictures sees them in the range it knows. Mean and deviation are buffers outside the state: they belong to the
-    input specification, and a checkpoint must not carry a second copy.
+    Scales and shifts are buffers outside the state: they belong to the input specification, and a checkpoint must not
+    carry a second copy.
 
     Args:
-        input_spec: mean, deviation and error levels of each view.
+        input_spec: what the network reads.
 
     Shape:
-        - Input: arrays by name; views of pixels [..., C, H, W], uint8 or floating, 0..255, C = 3, or 6 with error
-          levels.
-        - Output: the same names and shapes; pixels float32, also under autocast. Arrays that are no view of pixels,
-          such as presence masks, are passed on as they are.
+        - Input: arrays by name; views of pixels [..., C, H, W], uint8 or floating, 0..255.
+        - Output: the same names and shapes; float32 where a view is normalised, also under autocast. Other arrays, such
+          as presence masks, are passed on as they are.
     """
 
     def __init__(self, input_spec: InputSpec) -> None:
         super().__init__()
-        pixels = {name: view for name, view in input_spec.views.items() if view.tensor.datatype == "UINT8"}
-        self.views = nn.ModuleDict({name: _NormalizeView(view) for name, view in pixels.items()})
+        self.views = nn.ModuleDict(
+            {
+                name: _NormalizeView(view.normalization, len(view.tensor.shape))
+                for name, view in input_spec.views.items()
+                if view.normalization is not None
+            }
+        )
 
     def forward(self, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Normalise the views of pixels in ``arrays``."""
+        """Normalise the views in ``arrays``."""
         return {name: self.views[name](array) if name in self.views else array for name, array in arrays.items()}
 
 
@@ -40,14 +43,11 @@ class _NormalizeView(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, affine: Affine, axes: int) -> None:
         super().__init__()
-        repeats = view.channels // len(view.mean)
-        means = torch.tensor(view.mean * repeats, dtype=torch.float64)
-        stds = torch.tensor(view.std * repeats, dtype=torch.float64)
-        # One multiplication and one addition a pixel instead of a division, a subtraction and a division.
-        self.register_buffer("scale", (1 / (255 * stds)).float().reshape(-1, 1, 1), persistent=False)
-        self.register_buffer("shift", (-means / stds).float().reshape(-1, 1, 1), persistent=False)
+        shape = (-1, *[1] * (axes - 1))
+        self.register_buffer("scale", torch.tensor(affine.scale).reshape(shape), persistent=False)
+        self.register_buffer("shift", torch.tensor(affine.shift).reshape(shape), persistent=False)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return pixels.to(torch.float32) * self.scale + self.shift
+    def forward(self, array: Tensor) -> Tensor:
+        return array.to(torch.float32) * self.scale + self.shift

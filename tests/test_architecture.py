@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.registry import ROOMS as EXTENDED
 from tests.questions import name_of, questions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +49,8 @@ FOR_ALL_TASKS = (
     *(f"components/{step}" for step in ("train", "evaluate", "export", "publish", "sweep_hard_negatives")),
 )
 FOR_ALL_TASKS_FILES = ("bundle/*.py", "tasks/*.py", "models/*.py", "data/*.py")
+# Of ``media``: an extraction's section on faces, and the augmentation policies that are called after them.
+OF_FACES = {"media/extraction.py", "media/transforms.py"}
 MAX_LINES = 400
 MAX_DECLARATION_LINES = 40
 
@@ -113,6 +116,10 @@ def test_no_files_import_each_other_directly_or_in_a_circle() -> None:
     assert sorted(graph) == []
 
 
+def test_extensions_may_add_to_every_room_that_is_found_by_looking() -> None:
+    assert set(EXTENDED) == set(ROOMS) - {"veriframe"}
+
+
 def _serving_all_tasks() -> list[Path]:
     return sources(*FOR_ALL_TASKS) + sorted(path for pattern in FOR_ALL_TASKS_FILES for path in ROOT.glob(pattern))
 
@@ -123,15 +130,27 @@ def test_nothing_that_serves_all_tasks_asks_which_task_or_kind_it_has() -> None:
     assert wrong == []
 
 
+def _defined(path: Path) -> Iterator[str]:
+    """Yield every name that a file gives to something: functions, classes, arguments, attributes, variables."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield name_of(node)
+
+
 def test_nothing_that_serves_all_tasks_is_named_after_faces() -> None:
-    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    paths = set(_serving_all_tasks()) | set(sources("components", "data"))
+    paths |= {path for path in (ROOT / "media").glob("*.py") if relative(path) not in OF_FACES}
     names = [
-        f"{relative(path)}: {node.name}"
-        for path in _serving_all_tasks()
-        for node in ast.walk(tree(path))
-        if isinstance(node, defined) and "face" in node.name.lower().replace("interface", "").replace("surface", "")
+        f"{relative(path)}: {name}"
+        for path in sorted(paths)
+        for name in _defined(path)
+        if "face" in name.lower().replace("interface", "").replace("surface", "")
     ]
-    files = [relative(path) for path in _serving_all_tasks() if "face" in path.stem]
+    files = [relative(path) for path in sorted(paths) if "face" in path.stem.replace("faceforensics", "")]
     assert names + files == []
 
 

@@ -8,14 +8,22 @@ functions.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bundle.document import CLIP, MODEL, Bundle, BundleMember
-from bundle.faces.scores import Scores, medium_probability, probability, track_probability, weighted
+from bundle.faces.scores import (
+    Scores,
+    abstains,
+    medium_probability,
+    probability,
+    shown_views,
+    track_probability,
+    weighted,
+)
 from bundle.faces.verdict import FaceDecision, FaceOpinion, FaceVerdict, TrackVerdict
 from bundle.faces.windows import windows
 from bundle.runtimes import Networks
@@ -161,7 +169,8 @@ def _track_verdict(members: Sequence[BundleMember], number: int, scores: Mapping
             frames[member.name] = probability(own.frames, member.temperature)
             clips = None if own.clips is None else probability(own.clips, member.temperature)
             tracks[member.name] = track_probability(frames[member.name], clips)
-    return TrackVerdict(number, float(weighted(tracks, weights)), weighted(frames, weights), tracks)
+    abstained = tuple(name for name in weights if name not in tracks)
+    return TrackVerdict(number, float(weighted(tracks, weights)), weighted(frames, weights), tracks, abstained)
 
 
 def _opinion(member: BundleMember, tracks: Sequence[TrackVerdict]) -> FaceOpinion:
@@ -230,15 +239,6 @@ def analyze_faces(
     return decide_tracks(bundle, tracks, min_frames=min_frames)
 
 
-def abstains(arrays: Sequence[Mapping[str, NDArray[Any] | None]]) -> bool:
-    """Return whether a member abstains from a track: one of its views has nothing to show in any frame.
-
-    Args:
-        arrays: of each frame, at least one, the array by view; None where an optional view has nothing to show.
-    """
-    return any(all(frame[name] is None for frame in arrays) for name in arrays[0])
-
-
 def member_scores(
     samples: Sequence[StoredSample],
     clips: Sequence[slice],
@@ -260,7 +260,7 @@ def member_scores(
     """
     views: Mapping[str, View] = member.input.views
     arrays = [{name: view.cut(sample) for name, view in views.items()} for sample in samples]
-    if abstains(arrays):
+    if abstains(views, shown_views(arrays)):
         return None
     starts = range(0, len(arrays), batch_size)
     outputs = [networks[MODEL](stack(views, arrays[start : start + batch_size])) for start in starts]

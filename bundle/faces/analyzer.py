@@ -62,7 +62,8 @@ class FaceAnalyzer(Analyzer):
             readings, outputs = await self._infer(medium.found, stages)
             verdict = await in_thread(self.workbench.pool, self._decide, medium, readings, outputs, stages)
         crops = crops_by_track(medium.found)
-        return verdict_arrays(verdict, {number: crops[number][0].box for number in crops})
+        boxes = {number: crops[number][0].box for number in crops}
+        return verdict_arrays(verdict, boxes, [member.name for member in self.document.members])
 
     async def _analyze(self, medium: Medium, heatmaps: int, stages: Stages) -> bytes:
         readings, outputs = await self._infer(medium.found, stages)

@@ -26,10 +26,15 @@ class FaceFrame(BaseModel):
 
 
 class FaceDocument(BaseModel):
-    """One face followed through a video, or found in a picture; ``probability`` is that of all its frames together."""
+    """One face followed through a video, or found in a picture.
+
+    ``probability`` is that of all its frames together, by the members that could read it; ``abstained`` names the
+    others.
+    """
 
     face: int
     probability: float = Field(ge=0, le=1)
+    abstained: list[str]
     first_time: float
     last_time: float
     frames_used: int = Field(ge=1)
@@ -73,8 +78,8 @@ class FaceAnalysis(BaseModel):
     frames; or ``abstained`` where no member of the ensemble could read what there is. Unless judged, ``verdict`` and
     ``probability`` are null. ``probability`` is that of the most suspicious face, and at least ``threshold`` exactly
     when the verdict is manipulated. ``frames`` were looked at; in ``frames_used`` of them a face was judged.
-    ``abstained`` names the members that judged no face, as what they read is missing. One of ``video`` and
-    ``picture`` is null.
+    ``abstained`` names the members that judged no face, as what they read is missing; each face names its own. One of
+    ``video`` and ``picture`` is null.
     """
 
     outcome: Literal["judged", "no_face", "too_short", "abstained"]

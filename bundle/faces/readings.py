@@ -1,6 +1,6 @@
 """What the members of an ensemble read of face crops: views that members share are cut once.
 
-A member abstains from a track of which one of its optional views is missing in all frames: none of the track's crops
+A member abstains from a track of which one of its views is missing in all frames: none of the track's crops
 is among what it reads. Where only some frames lack the view, they are read with its presence mask False.
 """
 
@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.document import BundleMember
-from bundle.faces.analysis import abstains
+from bundle.faces.scores import abstains, shown_views
 from bundle.serving import Item
-from bundle.work import network_item
 from media.faces import FaceCrop
-from media.view import StoredSample
+from media.view import StoredSample, network_item
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,10 @@ def read_crops(members: Sequence[BundleMember], crops: Sequence[FaceCrop]) -> Re
     tracks = positions_by_track(crops)
     for member in members:
         own = [{name: cuts[view][row] for name, view in member.input.views.items()} for row in range(len(crops))]
-        speaks = {number: not abstains([own[row] for row in rows]) for number, rows in tracks.items()}
+        speaks = {
+            number: not abstains(member.input.views, shown_views(own[row] for row in rows))
+            for number, rows in tracks.items()
+        }
         kept = [row for row, crop in enumerate(crops) if speaks[crop.track]]
         if kept:
             items[member.name] = [network_item(member.input.views, own[row]) for row in kept]
@@ -70,6 +72,6 @@ def positions_by_track(crops: Sequence[FaceCrop]) -> dict[int, list[int]]:
 def heatmap_of(member: BundleMember, heat: NDArray[np.float32], sample: StoredSample) -> NDArray[np.float32]:
     """Return a member's heatmap [h, w] at the size of the crop that it is of, [H, W].
 
-    Where a member reads several views, the map is of its first.
+    Where a member reads several views, the map is of ``InputSpec.mapped``.
     """
-    return next(iter(member.input.views.values())).lay(heat, sample)
+    return member.input.views[member.input.mapped].lay(heat, sample)

@@ -96,6 +96,7 @@ def _face(track: TrackVerdict, crops: Sequence[FaceCrop]) -> dict[str, Any]:
         "probability": round(track.probability, DECIMALS),
         "first_time": _seconds(crops[0]),
         "last_time": _seconds(crops[-1]),
+        "abstained": list(track.abstained),
         "frames_used": len(frames),
         "frames": frames,
     }

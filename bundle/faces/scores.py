@@ -11,12 +11,27 @@ a logit for each frame; a network of clips gives one for each clip besides. A pr
 * A medium's probability is that of its most suspicious track: one forged face makes a forged medium.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
+
+
+def shown_views(frames: Iterable[Mapping[str, object]]) -> set[str]:
+    """Return the views that some frame of a track shows, from each frame's arrays by view, None where there is none."""
+    return {name for frame in frames for name, array in frame.items() if array is not None}
+
+
+def abstains(views: Iterable[str], shown: Set[str]) -> bool:
+    """Return whether a member abstains from a track: one of its views is shown in none of the track's frames.
+
+    Args:
+        views: of the member, by name.
+        shown: those that some frame of the track shows; maybe others too.
+    """
+    return not set(views) <= shown
 
 
 def probability(logits: NDArray[np.floating], temperature: float) -> Scores:

@@ -28,12 +28,14 @@ class TrackVerdict:
         probability: of the ensemble, 0..1.
         frames: of the ensemble for each frame by itself, float64 [n], 0..1.
         members: of each member that did not abstain, by name.
+        abstained: names of those that did, in the bundle's order.
     """
 
     track: int
     probability: float
     frames: Scores
     members: Mapping[str, float]
+    abstained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class FaceVerdict:
         threshold: of the bundle.
         tracks: those that were judged, by number.
         members: those that judged a track, in the bundle's order.
-        abstained: names of those that abstained from all that could be judged, in the bundle's order.
+        abstained: names of those that abstained from every track that was judged, in the bundle's order.
     """
 
     outcome: Outcome

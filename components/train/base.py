@@ -73,7 +73,7 @@ def _require_same_pixels(before: InputSpec, now: InputSpec, path: Path) -> None:
     """
     for name, earlier, view in _pairs(before, now):
         for key in COMPARED:
-            trained, given = getattr(earlier, key), getattr(view, key)
+            trained, given = getattr(earlier, key, None), getattr(view, key, None)  # of pixels
             if trained != given:
                 raise MismatchError(
                     f"{path} was trained with input.views.{name}.{key} = {trained}, the recipe has {given}: its "

@@ -206,7 +206,11 @@ class Trainer:
             yield
         except torch.OutOfMemoryError as error:
             recipe = self.recipe
-            sizes = ", ".join(f"input.views.{name}.size (now {view.size})" for name, view in recipe.input.views.items())
+            sizes = ", ".join(
+                f"input.views.{name}.{size} (now {getattr(view, size)})"
+                for name, view in recipe.input.views.items()
+                for size in view.size_keys
+            )
             raise DeviceMemoryError(
                 f"{self.processes.device} ran out of memory. Lower these recipe keys: {key} "
                 f"(now {getattr(recipe, key)}; raise accumulate, now {recipe.accumulate}, by the same factor to keep "

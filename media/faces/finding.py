@@ -15,7 +15,7 @@ from media.faces.cropping import CutFace, cut_face
 from media.faces.detector import Face, FaceDetector
 from media.faces.tracking import Tracker, between, colours, is_cut, smoothed
 from media.video import Frame, Source, VideoFacts, VideoLimits, VideoReader, choose_frames
-from media.view import FaceGeometry, StoredSample
+from media.view import StoredSample, Subject
 
 # Between two searched frames at most so much time passes, or a box that is interpolated between them leaves the face.
 MAX_GAP_MS = 1000.0
@@ -62,7 +62,7 @@ class FaceCrop:
     @property
     def sample(self) -> StoredSample:
         """Return what views are cut from."""
-        return StoredSample(self.cut.rgb, face=FaceGeometry(self.cut.box, self.cut.landmarks), grid=self.cut.grid)
+        return StoredSample(self.cut.rgb, subject=Subject(self.cut.box, self.cut.landmarks), grid=self.cut.grid)
 
 
 @dataclass(frozen=True)

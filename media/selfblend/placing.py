@@ -29,9 +29,9 @@ def place_of(sample: StoredSample, margin: float) -> Place:
         sample: of a face.
         margin: side of a crop around the face / longer side of the face's box; that of the crops that others cut.
     """
-    if sample.face is None:
+    if sample.subject is None:
         height, width = sample.rgb.shape[:2]
         return Place(((width - 1) / 2, (height - 1) / 2), max(height, width) / margin, width, height)
-    x0, y0, x1, y1 = sample.face.box
+    x0, y0, x1, y1 = sample.subject.box
     side = max(x1 - x0, y1 - y0)
     return Place(((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2), side, side * margin, side * margin)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from media.pixel_view import Cropped
 from media.tiles import pad_to
-from media.view import Cropped, StoredSample
+from media.view import StoredSample
 from media.views.face import FaceView, resized, scaled_heat
 
 P = TypeVar("P", bound=np.generic)
@@ -30,7 +31,7 @@ class CentreView(FaceView):
         """Return the square around the face, ``square_size`` px wide; a crop that others cut stays as it is."""
         whole = super().crop(sample)
         side = whole.rgb.shape[0]
-        if sample.face is None or side == self.square_size:
+        if sample.subject is None or side == self.square_size:
             return whole
         how = cv2.INTER_AREA if side > self.square_size else cv2.INTER_CUBIC
         mask = None if whole.mask is None else resized(whole.mask, self.square_size, how)

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from media.extraction import FaceSpec
+from media.extraction import ExtractionSpec
+from media.pixel_view import FILTERS, Cropped, PixelView
 from media.squares import Square, square_of
-from media.view import FILTERS, Cropped, StoredSample, View
+from media.view import StoredSample
 
 P = TypeVar("P", bound=np.generic)
 
@@ -17,7 +18,7 @@ TURNED = 2**0.5  # a square that is turned by any angle lies inside of one so mu
 MARGIN_TOLERANCE = 1e-6
 
 
-class FaceView(View):
+class FaceView(PixelView):
     """A square of ``margin`` times the longer side of the face's box, scaled to ``size``.
 
     Of a crop that others cut nothing is known but its margin: all of it is shown.
@@ -34,8 +35,9 @@ class FaceView(View):
         """Return how wide a stored face crop must be."""
         return self.margin * (TURNED if self.alignment == "landmarks5" else 1.0)
 
-    def require(self, faces: FaceSpec | None, given: bool) -> str:
+    def require(self, extraction: ExtractionSpec) -> str:
         """Say why samples that were extracted so cannot show this view; "" where they can."""
+        faces, given = extraction.faces, extraction.of_pictures
         if faces is None:
             return f"the view {self.name} is of faces, and the data set holds whole pictures"
         if given and self.alignment != "none":
@@ -53,9 +55,11 @@ class FaceView(View):
 
     def square(self, sample: StoredSample) -> Square | None:
         """Return where the view lies in a stored crop; None where it is all of it."""
-        if sample.face is None:
+        if sample.subject is None:
             return None
-        return square_of(sample.face.box, self.margin, sample.face.landmarks if self.alignment != "none" else None)
+        return square_of(
+            sample.subject.box, self.margin, sample.subject.landmarks if self.alignment != "none" else None
+        )
 
     def crop(self, sample: StoredSample) -> Cropped:
         """Return the square around the face, at the stored resolution."""

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from media import tiles
-from media.extraction import FaceSpec
-from media.view import Cropped, StoredSample, View, planes
+from media.extraction import ExtractionSpec
+from media.pixel_view import Cropped, PixelView, planes
+from media.view import StoredSample
 
 P = TypeVar("P", bound=np.generic)
 
 
-class TilesView(View):
+class TilesView(PixelView):
     """A picture is judged in square tiles that overlap; a side shorter than a tile is padded by reflection.
 
     Training sees windows of one tile's size, which the augmentation policy takes out of a picture.
@@ -34,10 +35,14 @@ class TilesView(View):
             raise ValueError("tiles are never scaled; leave resize_filter out")
         return value
 
-    def require(self, faces: FaceSpec | None, given: bool) -> str:
+    @property
+    def window(self) -> int:
+        """Side in px of what augmentation takes out of a picture: a tile's."""
+        return self.size
+
+    def require(self, extraction: ExtractionSpec) -> str:
         """Say why samples that were extracted so cannot show this view; "" where they can."""
-        del given
-        return "" if faces is None else "tiles are of whole pictures, and the data set holds face crops"
+        return "" if extraction.faces is None else "tiles are of whole pictures, and the data set holds face crops"
 
     def crop(self, sample: StoredSample) -> Cropped:
         """Return the whole picture."""

@@ -106,7 +106,7 @@ class AttentionFPN(Network):
         require_two(classes, "forgery")
         _require_encoder(settings.encoder)
         self.settings = settings
-        in_channels = input_spec.only.channels
+        in_channels = input_spec.only.tensor.shape[0]
         try:
             self.fpn = smp.FPN(
                 encoder_name=settings.encoder,

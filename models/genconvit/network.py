@@ -107,7 +107,7 @@ class GenConViT(Network):
     def __init__(self, settings: GenConViTSettings, input_spec: InputSpec, classes: tuple[str, ...]) -> None:
         super().__init__()
         require_two(classes, "genconvit")
-        channels = input_spec.only.channels
+        channels = input_spec.only.tensor.shape[0]
         if channels != COLOURS:
             raise SettingsError(f"genconvit reconstructs pictures of {COLOURS} channels, the input has {channels}")
         self.settings = settings

@@ -75,7 +75,7 @@ def _backbone(state: dict[str, Tensor], path: Path) -> tuple[str, InputSpec]:
     """Return the name of the backbone in ``state``, and an input of as many channels as it takes."""
     own = {key.removeprefix(ENCODER): value for key, value in state.items() if key.startswith(ENCODER)}
     for input_spec in INPUTS if own else ():
-        build = partial(PyramidBackbone, in_channels=input_spec.only.channels)
+        build = partial(PyramidBackbone, in_channels=input_spec.only.tensor.shape[0])
         name = recognise(own, KNOWN_BACKBONES, build)
         if name is not None:
             return name, input_spec

@@ -53,7 +53,7 @@ class Spotter(Network):
         require_two(classes, "spotter")
         self.settings = settings
         levels, channels = len(PYRAMID_STRIDES), settings.pyramid_channels
-        self.encoder = PyramidBackbone(settings.backbone, input_spec.only.channels)
+        self.encoder = PyramidBackbone(settings.backbone, input_spec.only.tensor.shape[0])
         self.pyramid = FeaturePyramid(self.encoder.channels, channels)
         self.attention = PyramidAttention(levels, channels, settings.attention_reduction)
         self.width = levels * channels

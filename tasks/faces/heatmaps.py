@@ -33,7 +33,8 @@ from judging.report import Figure
 from judging.running import inference_mode, read_ahead
 from media.extraction import FaceSpec
 from media.selfblend.blend import self_blend
-from media.view import View, stack
+from media.spec import InputSpec
+from media.view import stack
 from models.checkpoint import LoadedNetwork
 from models.inputs import Normalize
 
@@ -55,7 +56,7 @@ class PseudoFake:
     Attributes:
         row: of the authentic face it was made from.
         arrays: by view; None where an optional view has nothing to show.
-        rgb: what the heatmap is of, the picture of the first view, uint8 [S, S, 3].
+        rgb: what the heatmap is of, the picture of ``InputSpec.mapped``, uint8 [S, S, 3].
         mask: what was blended in there, bool [S, S].
     """
 
@@ -125,7 +126,7 @@ def evaluate_heatmaps(
     groups: list[str] = []
     areas: list[float] = []
     shown: list[Figure] = []
-    made = _pseudo_fakes(drawn, reader, faces, model.spec.input.views, seed, workers)
+    made = _pseudo_fakes(drawn, reader, faces, model.spec.input, seed, workers)
     for batch in _batches(made, batch_size):
         found, maps = _predict(model, batch, torch.device(device), precision)
         logits += found
@@ -192,17 +193,16 @@ def _draw(index: SampleIndex, seed: int, count: int) -> tuple[SampleIndex, FaceS
 
 
 def _pseudo_fakes(
-    index: SampleIndex, reader: ShardReader, faces: FaceSpec, views: Mapping[str, View], seed: int, workers: int
+    index: SampleIndex, reader: ShardReader, faces: FaceSpec, read: InputSpec, seed: int, workers: int
 ) -> Iterator[PseudoFake]:
     def make(row: dict[str, Any]) -> PseudoFake | None:
         own = np.random.SeedSequence((seed, int(row["sample_id"], 16))).generate_state(1, np.uint64)
         blended = self_blend(load_sample(row, reader), faces.margin, int(own[0]))
-        first = next(iter(views.values()))
-        shown = first.crop(blended)
+        shown = read.views[read.mapped].show(blended)
         if shown is None or shown.mask is None:
             return None
-        arrays = {name: view.cut(blended) for name, view in views.items()}
-        return PseudoFake(row, arrays, first.fit(shown.rgb), first.fit(shown.mask))
+        arrays = {name: view.cut(blended) for name, view in read.views.items()}
+        return PseudoFake(row, arrays, np.ascontiguousarray(shown.array[:3].transpose(1, 2, 0)), shown.mask)
 
     for _, fake in read_ahead(make, index, workers):
         if isinstance(fake, BadInputError):
@@ -227,14 +227,14 @@ def _predict(
 ) -> tuple[list[float], dict[str, NDArray[np.float32]]]:
     """Return the logits, and each map scaled to its view's size, float32 [B, S, S] in 0..1 by name."""
     views = model.spec.input.views
-    size = next(iter(views.values())).size
-    with inference_mode(device, precision, f"{len(batch)} faces of {size} px"):
+    shape = views[model.spec.input.mapped].mask_shape
+    with inference_mode(device, precision, f"{len(batch)} faces"):
         normalize = Normalize(model.spec.input).to(device)
         arrays = stack(views, [fake.arrays for fake in batch])
         inputs = normalize({name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
         logits = model.network(inputs).float().squeeze(1).cpu().tolist()
         maps = {
-            name: torch.nn.functional.interpolate(one.float(), size=(size, size), mode="bilinear")
+            name: torch.nn.functional.interpolate(one.float(), size=shape, mode="bilinear")
             for name, one in model.network.heatmaps(inputs).items()
         }
         return logits, {name: one.squeeze(1).cpu().numpy() for name, one in maps.items()}

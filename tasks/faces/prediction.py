@@ -3,7 +3,7 @@
 Frames and clips of several media share a batch. A network of clips is asked twice: about each frame alone, as it is
 served for a picture and for the curve over time, and about the windows that ``bundle.faces.windows`` cuts a track into.
 
-A member one of whose optional views is absent from all frames of a track abstains there: it has no logits of it.
+A member one of whose views is absent from all frames of a track abstains there: it has no logits of it.
 """
 
 from collections import deque
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bundle.faces.scores import abstains, shown_views
 from bundle.faces.windows import Place, WindowCutter
 from core.errors import BadInputError, SettingsError
 from core.progress import counter
@@ -230,7 +231,6 @@ class _Engine:
         self._batch_size = batch_size
         self._precision = precision
         self._normalize = Normalize(member.input).to(device)
-        self._optional = {name for name, view in member.input.views.items() if view.optional}
         self._frames: list[tuple[_Track, Arrays]] = []
         self._clips: list[tuple[_Track, list[Arrays]]] = []
         self._open: tuple[_Track, list[Arrays]] | None = None  # the clip that is being gathered
@@ -241,7 +241,7 @@ class _Engine:
     def add(self, track: _Track, place: Place, arrays: Arrays) -> None:
         """Take in a track's next frame."""
         shown = track.shown.setdefault(self.member.name, set())
-        shown.update(name for name, array in arrays.items() if array is not None)
+        shown |= shown_views([arrays])
         self._frames.append((track, arrays))
         if len(self._frames) == self._batch_size:
             self._run_frames()
@@ -276,8 +276,8 @@ class _Engine:
             self._run_clips()
 
     def abstains(self, track: _Track) -> bool:
-        """Tell whether an optional view of the member is absent from all frames of a finished track."""
-        return not self._optional <= track.shown[self.member.name]
+        """Tell whether the member abstains from a finished track."""
+        return abstains(self.member.input.views, track.shown[self.member.name])
 
     def has_predicted(self, track: _Track) -> bool:
         """Tell whether every frame and clip of a track has its logit."""
@@ -301,8 +301,8 @@ class _Engine:
     def _forward(self, frames: Sequence[Arrays], *lengths: torch.Tensor) -> list[float]:
         """Return a logit for each frame, or with ``lengths`` for each clip."""
         views = self.member.input.views
-        sizes = " and ".join(f"{view.size}" for view in views.values())
-        with inference_mode(self._device, self._precision, f"{len(frames)} faces of {sizes} px"):
+        shapes = " and ".join("×".join(map(str, view.tensor.shape)) for view in views.values())
+        with inference_mode(self._device, self._precision, f"{len(frames)} faces of {shapes}"):
             batch = {
                 name: torch.from_numpy(array).to(self._device, non_blocking=True)
                 for name, array in stack(views, frames).items()

@@ -18,7 +18,6 @@ from data.tracks import Tracks, draw_window, find_tracks
 from media.selfblend.blend import self_blend
 from media.selfblend.settings import PseudoFakeSettings
 from media.spec import InputSpec
-from media.transforms import policy
 from tasks.faces.settings import FacesSampling
 from tasks.task import TrainingRequest, TrainingSamples
 from tasks.weights import drawn_weights, row_weights
@@ -64,7 +63,7 @@ class FaceDataset(Dataset[Sample]):
             )
         self._margin = 1.0 if faces is None else faces.margin
         self._stored = StoredSamples(index, reader)
-        self._cutter = ViewCutter(input_spec, {name: policy(policy_name, None) for name in input_spec.views})
+        self._cutter = ViewCutter(input_spec, policy_name)
         self._longest = input_spec.frames
         self._pseudo_probability = pseudo_fakes.probability if pseudo_fakes else 0.0
         self._tracks = find_tracks(index) if clips else None

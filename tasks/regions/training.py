@@ -8,7 +8,6 @@ from data.labels import is_manipulated
 from data.shards import ShardReader
 from data.stored import StoredSamples
 from media.spec import InputSpec
-from media.transforms import policy
 from tasks.task import TrainingRequest, TrainingSamples
 from tasks.weights import drawn_weights, row_weights
 
@@ -23,7 +22,7 @@ class PictureDataset(Dataset[Sample]):
         index: the rows; a row of the data set is a row of this index.
         reader: of the shards that the index points into.
         policy_name: an augmentation policy of ``media.transforms``.
-        input_spec: the ``size`` of each view is the side of its crops.
+        input_spec: of views of whole pictures.
 
     Raises:
         SettingsError: for an unknown policy.
@@ -31,8 +30,7 @@ class PictureDataset(Dataset[Sample]):
 
     def __init__(self, index: SampleIndex, reader: ShardReader, policy_name: str, input_spec: InputSpec) -> None:
         self._stored = StoredSamples(index, reader)
-        policies = {name: policy(policy_name, view.size) for name, view in input_spec.views.items()}
-        self._cutter = ViewCutter(input_spec, policies)
+        self._cutter = ViewCutter(input_spec, policy_name)
 
     def __len__(self) -> int:
         return len(self._stored)

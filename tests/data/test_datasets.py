@@ -44,7 +44,7 @@ def sample():
 
 
 def _cutter(spec: InputSpec, name: str = "none") -> ViewCutter:
-    return ViewCutter(spec, {view: policy(name, None) for view in spec.views})
+    return ViewCutter(spec, name)
 
 
 def _item(cutter: ViewCutter, samples, seed: int = 0, row: int = 0) -> dict:
@@ -136,7 +136,7 @@ def test_tiles_of_two_sizes_share_the_turn_of_the_picture():
     rgb = np.full((200, 200, 3), 40, dtype=np.uint8)
     rgb[:, 100:] = 200
     spec = _spec(tiles=TilesView(size=192), small=TilesView(size=160))
-    cutter = ViewCutter(spec, {name: policy("native", view.size) for name, view in spec.views.items()})
+    cutter = ViewCutter(spec, "native")
     for seed in range(20):
         views = cutter.cut(StoredSample(rgb), seed).views
         turned = []

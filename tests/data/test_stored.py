@@ -69,20 +69,20 @@ def test_both_ways_of_reading_give_what_went_in(index: SampleIndex) -> None:
             else:
                 assert sample.mask is None
             if number < 2:
-                assert (sample.face, sample.grid) == (None, None)
+                assert (sample.subject, sample.grid) == (None, None)
             else:
-                assert sample.face is not None
-                assert sample.face.landmarks is not None
-                assert sample.face.box == tuple(BOX)
-                assert sample.face.landmarks.ravel().tolist() == LANDMARKS
-                assert sample.face.landmarks.dtype == np.float32
+                assert sample.subject is not None
+                assert sample.subject.landmarks is not None
+                assert sample.subject.box == tuple(BOX)
+                assert sample.subject.landmarks.ravel().tolist() == LANDMARKS
+                assert sample.subject.landmarks.dtype == np.float32
                 assert sample.grid == (15, 0)
 
 
 def test_any_selection_of_rows_can_be_read(index: SampleIndex) -> None:
     samples = StoredSamples(index.where(label=[0, 2]), ShardReader(index.shards))
-    assert samples.read(0).face is None
-    assert samples.read(1).face is not None
+    assert samples.read(0).subject is None
+    assert samples.read(1).subject is not None
     assert len(StoredSamples(index.where(label=7), ShardReader(index.shards))) == 0
 
 

@@ -4,7 +4,7 @@ from skimage import data
 
 from core.errors import BadInputError
 from media.ela import ElaSpec, error_level, recompress
-from media.view import planes
+from media.pixel_view import planes
 
 
 @pytest.fixture(scope="module")

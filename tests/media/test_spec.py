@@ -105,7 +105,7 @@ def test_samples_that_lack_what_a_view_shows_are_refused_with_both_sides_named()
         with pytest.raises(MismatchError, match=r"model cannot read index: views.face needs crops of margin 1\.3"):
             require_suitable(FACE, "model", VIDEO.model_copy(update={"faces": faces}), "index")
     given = ExtractionSpec(faces=FaceSpec(margin=2.0))
-    assert given.given
+    assert given.of_pictures
     with pytest.raises(MismatchError, match="crops were cut with 2"):
         require_suitable(FACE, "model", given, "index")
     with pytest.raises(MismatchError, match="whole pictures"):

@@ -9,15 +9,16 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from core.errors import SettingsError
-from media.view import PRESENT, VIEWS, Cropped, StoredSample, View, planes, stack
+from core.errors import MismatchError, SettingsError
+from media.pixel_view import Cropped, PixelView, planes
+from media.view import PRESENT, VIEWS, StoredSample, network_item, stack
 from media.views.face import FaceView
 from media.views.tiles import TilesView
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Absent(View):
+class Absent(PixelView):
     """A view that dark samples lack."""
 
     name: ClassVar[str] = "absent"
@@ -52,6 +53,13 @@ def test_a_sample_that_lacks_an_optional_view_has_zeros_and_is_marked() -> None:
         assert batch[name].flags.c_contiguous
 
 
+def test_a_view_that_is_not_optional_must_be_there() -> None:
+    """Zeros in its place would be judged as if they had been seen."""
+    for arrange in (network_item, lambda views, arrays: stack(views, [arrays])):
+        with pytest.raises(MismatchError, match="the view face shows nothing"):
+            arrange({"face": FaceView(size=32)}, {"face": None})
+
+
 def test_a_view_that_cannot_be_laid_back_says_so() -> None:
     with pytest.raises(NotImplementedError, match="absent"):
         Absent(size=32).lay(np.zeros((32, 32), np.float32), StoredSample(np.zeros((40, 40, 3), np.uint8)))
@@ -65,7 +73,7 @@ def test_planes_without_error_levels_are_no_copy() -> None:
 def test_a_view_of_an_extension_is_read_from_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "media/views").mkdir(parents=True)
     (tmp_path / "media/views/corner.py").write_text(
-        "from media.view import Cropped\n"
+        "from media.pixel_view import Cropped\n"
         "from media.views.face import FaceView\n"
         "class Corner(FaceView):\n"
         "    name = 'corner'\n"

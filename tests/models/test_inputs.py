@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from media.pixel_view import IMAGENET_MEAN, IMAGENET_STD
 from media.spec import InputSpec
-from media.view import IMAGENET_MEAN, IMAGENET_STD, PRESENT
+from media.view import PRESENT
 from models.inputs import Normalize
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 6, 5, 7), dtype=np.uint8)

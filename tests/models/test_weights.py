@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.errors import BadInputError, MismatchError, SettingsError, StorageError
+from media.pixel_view import IMAGENET_MEAN, IMAGENET_STD
 from media.spec import InputSpec
-from media.view import IMAGENET_MEAN, IMAGENET_STD
 from models.backbone import PooledBackbone, PyramidBackbone, start
 from models.family import FAMILIES
 from models.weights import PACKAGES, fit_weights, read_weights

@@ -69,6 +69,7 @@ def test_a_member_without_its_view_abstains_and_the_others_weigh_all(bundle: Cal
     lent = bench()
     answer = analyze(bundle(plain=FACE, both=FACE | GLINT), lent, png(0.25))
     assert (answer["outcome"], answer["abstained"]) == ("judged", ["both"])
+    assert [face["abstained"] for face in answer["faces"]] == [["both"]]
     assert [member["name"] for member in answer["members"]] == ["plain"]
     assert answer["probability"] == answer["members"][0]["probability"]
     exposed = lent.metrics.render().decode()

@@ -280,12 +280,14 @@ def test_the_bundle_is_a_model_that_judges_the_faces_of_a_picture(
     outputs = infer(face_client, "tiny-faces", "picture", decode_picture(portrait))
     assert outputs["probability"] == pytest.approx([face.probability for face in answer.faces], abs=2e-6)
     assert outputs["manipulated"].tolist() == [answer.verdict == "manipulated"]
+    assert outputs["abstained"].tolist() == [[False, False]]
     np.testing.assert_allclose(outputs["box"], [face.frames[0].box for face in answer.faces], atol=0.051)
     nothing = infer(face_client, "tiny-faces", "picture", decode_picture(picture(64, 64)))
     assert {name: array.shape for name, array in nothing.items()} == {
         "probability": (0,),
         "manipulated": (0,),
         "box": (0, 4),
+        "abstained": (0, 2),
     }
 
 

@@ -31,10 +31,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from media.view import Cropped, View
+from media.pixel_view import Cropped, PixelView
 
 
-class GlintView(View):
+class GlintView(PixelView):
     """The mean colour of a bright crop."""
 
     name: ClassVar[str] = "glint"

@@ -14,7 +14,6 @@ from bench.face_bundles import SPECS, TEMPERATURES, WEIGHTS, write_tiny_face_bun
 from bundle import Bundle, VerifiedBundle, open_networks, read_bundle
 from bundle.faces.analysis import (
     MemberScores,
-    abstains,
     analyze_faces,
     clip_inputs,
     decide_tracks,
@@ -23,10 +22,13 @@ from bundle.faces.analysis import (
     member_scores,
     track_windows,
 )
+from bundle.faces.protocol import OUTPUTS, verdict_arrays
+from bundle.faces.scores import abstains, shown_views
 from bundle.faces.windows import windows
 from media.extraction import EvenFrames, ExtractionSpec, FaceSpec
+from media.pixel_view import Cropped
 from media.spec import InputSpec
-from media.view import Cropped, StoredSample
+from media.view import StoredSample
 from media.views.face import FaceView
 
 
@@ -124,10 +126,25 @@ def test_the_weights_of_a_track_are_those_of_the_members_that_do_not_abstain(bun
     assert second.members == {"stills": pytest.approx(stills[0])}
     assert second.probability == pytest.approx(stills[0])
     np.testing.assert_allclose(second.frames, stills)
-    assert verdict.abstained == ()
+    assert (first.abstained, second.abstained, verdict.abstained) == ((), ("clips",), ())
     assert [one.name for one in verdict.members] == ["stills", "clips"]
     assert verdict.members[0].probability == pytest.approx(stills[0])
     assert verdict.members[1].probability == first.members["clips"]
+
+
+def test_who_abstained_from_the_decisive_face_is_known(bundle: VerifiedBundle) -> None:
+    """The second member speaks of the other face alone, so it has no part in the score."""
+    tracks: dict[int, dict[str, MemberScores | None]] = {
+        0: {"stills": MemberScores(np.array([5.0])), "clips": None},
+        1: scores([-5.0], [-5.0]),
+    }
+    verdict = decide_tracks(bundle.document, tracks)
+    assert verdict.verdict == "manipulated"
+    assert {track.track: track.abstained for track in verdict.tracks} == {0: ("clips",), 1: ()}
+    assert verdict.probability == verdict.tracks[0].members["stills"]
+    arrays = verdict_arrays(verdict, {0: (0, 0, 9, 9), 1: (9, 0, 18, 9)}, ["stills", "clips"])
+    np.testing.assert_array_equal(arrays["abstained"], [[False, True], [False, False]])
+    assert {name: array.ndim for name, array in arrays.items()} == {n: len(s.shape) for n, s in OUTPUTS.items()}
 
 
 @pytest.mark.parametrize("silent", [{"clips": None}, {}])
@@ -177,7 +194,14 @@ def test_a_member_abstains_where_an_optional_view_is_missing_in_all_frames(bundl
     assert found is not None
     np.testing.assert_array_equal(found.frames, [0, 200, 200])
     np.testing.assert_array_equal(np.concatenate(seen), [False, True, True])
-    assert not abstains([{"face": light.rgb}])
+
+
+def test_a_member_abstains_where_no_frame_shows_one_of_its_views() -> None:
+    frames = [{"face": 1, "bright": None}, {"face": None, "bright": None}]
+    assert shown_views(frames) == {"face"}
+    assert not abstains(["face"], shown_views(frames))
+    assert abstains(["face", "bright"], shown_views(frames))
+    assert not abstains(["face", "bright"], shown_views([*frames, {"face": None, "bright": 1}]))
 
 
 def test_faces_are_cut_as_wide_as_the_widest_view(bundle: VerifiedBundle) -> None:

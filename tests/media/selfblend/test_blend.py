@@ -11,7 +11,7 @@ from media.extraction import FaceSpec
 from media.faces.cropping import cut_face
 from media.faces.detector import Face
 from media.selfblend.blend import self_blend
-from media.view import FaceGeometry, StoredSample
+from media.view import StoredSample, Subject
 
 SIDE = 128
 
@@ -96,11 +96,11 @@ def test_a_stored_face_is_blended_where_its_box_lies():
     frame = np.ascontiguousarray(data.astronaut()[:300, 50:400])
     landmarks = np.zeros((5, 2), np.float32)
     cut = cut_face(frame, Face((100, 50, 200, 150), 0.9, landmarks), FaceSpec(margin=2.6))
-    stored = StoredSample(cut.rgb, face=FaceGeometry(cut.box, cut.landmarks), grid=cut.grid)
+    stored = StoredSample(cut.rgb, subject=Subject(cut.box, cut.landmarks), grid=cut.grid)
     for seed in range(40):
         _, mask = blend(np.ascontiguousarray(cut.rgb[65:195, 65:195]), 1.3, seed)
         wide = self_blend(stored, 1.3, seed)
-        assert (wide.face, wide.grid) == (stored.face, stored.grid)
+        assert (wide.subject, wide.grid) == (stored.subject, stored.grid)
         assert np.count_nonzero(wide.mask[65:195, 65:195] != mask) <= 0.02 * max(mask.sum(), 500)
 
 

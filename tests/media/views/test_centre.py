@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from media.view import FaceGeometry, StoredSample
+from media.view import StoredSample, Subject
 from media.views.centre import CentreView
 
 
@@ -29,8 +29,8 @@ def test_a_smaller_crop_is_extended_by_reflection() -> None:
 @pytest.mark.parametrize(("side", "how"), [(100, cv2.INTER_AREA), (40, cv2.INTER_CUBIC)])
 def test_a_stored_face_is_brought_to_one_scale(side: int, how: int) -> None:
     rgb, start = noise(200, 200), 50
-    face = FaceGeometry((start, start, start + side, start + side))
-    seen = CentreView(size=48, margin=1.0, square_size=64).cut(StoredSample(rgb, face=face))
+    face = Subject((start, start, start + side, start + side))
+    seen = CentreView(size=48, margin=1.0, square_size=64).cut(StoredSample(rgb, subject=face))
     square = cv2.resize(rgb[start : start + side, start : start + side], (64, 64), interpolation=how)
     assert np.array_equal(seen, square[8:56, 8:56].transpose(2, 0, 1))
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.ela import ElaSpec
-from media.extraction import FaceSpec
+from media.extraction import EvenFrames, ExtractionSpec, FaceSpec
 from media.faces.cropping import cut_face
 from media.faces.detector import Face
-from media.view import FaceGeometry, StoredSample
+from media.view import StoredSample, Subject
 from media.views.centre import CentreView
 from media.views.face import FaceView
 
@@ -29,7 +29,7 @@ def stored(rgb: np.ndarray, box: tuple[float, float, float], margin: float, max_
     landmarks = np.array([(x + right * side, y + down * side) for right, down in LANDMARKS], np.float32)
     found = Face((x, y, x + side, y + 0.9 * side), 0.9, landmarks)
     cut = cut_face(rgb, found, FaceSpec(margin=margin, max_side=max_side))
-    return StoredSample(cut.rgb, cut.rgb[..., 0] > 127, FaceGeometry(cut.box, cut.landmarks), cut.grid)
+    return StoredSample(cut.rgb, cut.rgb[..., 0] > 127, Subject(cut.box, cut.landmarks), cut.grid)
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -79,7 +79,7 @@ def test_alignment_lays_the_eyes_level() -> None:
     for x, y in (right, left):
         cv2.circle(rgb, (x, y), 6, (255, 255, 255), -1)
     points = np.array([right, left, (150, 170), (120, 210), (160, 220)], np.float32)
-    sample = StoredSample(rgb, face=FaceGeometry((90, 110, 210, 230), points))
+    sample = StoredSample(rgb, subject=Subject((90, 110, 210, 230), points))
     crop = FaceView(size=156, margin=1.3, alignment="landmarks5").crop(sample).rgb
     rows = [np.flatnonzero(half.max(axis=(1, 2)) > 127).mean() for half in (crop[:, :78], crop[:, 78:])]
     assert rows[0] == pytest.approx(rows[1], abs=1.5)
@@ -167,6 +167,7 @@ def test_heat_of_a_stored_face_lies_where_the_view_was_cut(view: FaceView, x: in
 def test_samples_that_cannot_show_a_face_are_refused(
     name: str, faces: FaceSpec | None, given_crops: bool, settings: dict[str, Any], problem: str
 ) -> None:
-    found = VIEWS[name].model_validate(settings).require(faces, given_crops)
+    frames: dict[str, Any] = {} if given_crops else {"decoder": "pyav", "frames": EvenFrames(), "store": "png"}
+    found = VIEWS[name].model_validate(settings).require(ExtractionSpec(faces=faces, **frames))
     assert problem in found
     assert bool(problem) == bool(found)

@@ -7,7 +7,7 @@ from core.errors import SettingsError
 from core.settings import validate
 from media import tiles
 from media.ela import ElaSpec, error_level
-from media.extraction import FaceSpec
+from media.extraction import ExtractionSpec, FaceSpec
 from media.view import StoredSample
 from media.views.tiles import TilesView
 
@@ -42,8 +42,8 @@ def test_training_sees_windows_of_one_tile() -> None:
 
 
 def test_tiles_are_of_whole_pictures() -> None:
-    assert "whole pictures" in TilesView().require(FaceSpec(), False)
-    assert TilesView().require(None, False) == ""
+    assert "whole pictures" in TilesView().require(ExtractionSpec(faces=FaceSpec()))
+    assert TilesView().require(ExtractionSpec()) == ""
 
 
 @pytest.mark.parametrize(

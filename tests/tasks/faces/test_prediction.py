@@ -13,8 +13,9 @@ from data.index import SampleIndex, read_index
 from data.shards import ShardReader
 from data.stored import load_sample
 from media.degrade import degradation
+from media.pixel_view import PixelView
 from media.spec import InputSpec
-from media.view import StoredSample, View
+from media.view import StoredSample
 from models.inputs import Normalize
 from tasks.faces.media_scores import Calibration, collect_media
 from tasks.faces.prediction import FaceMember, predict_media
@@ -194,11 +195,11 @@ def test_running_out_of_memory_says_what_to_lower(data):
         def forward(self, views):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(VeriframeError, match="faces of 48 px; lower batch_size"):
+    with pytest.raises(VeriframeError, match="faces of 3×48×48; lower batch_size"):
         list(predict_media([FaceMember("greedy", Greedy(), SPEC, False)], index, reader, device="cpu"))
 
 
-class Brow(View):
+class Brow(PixelView):
     """A toy view that some samples lack: those whose top left pixel is not red enough."""
 
     name = "brow"

@@ -9,8 +9,8 @@ from data.shards import ShardReader
 from data.stored import load_sample
 from media.degrade import degradation
 from media.ela import ElaSpec
+from media.pixel_view import planes
 from media.spec import InputSpec
-from media.view import planes
 from models.inputs import Normalize
 from models.network import only
 from tasks.regions.prediction import Member, ensemble_map, predict_pictures

@@ -5,10 +5,10 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from media.view import FILTERS, Cropped, View
+from media.pixel_view import FILTERS, Cropped, PixelView
 
 
-class ThumbView(View):
+class ThumbView(PixelView):
     """The thumbnail."""
 
     name: ClassVar[str] = "thumb"

@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
+from media.pixel_view import Cropped, PixelView
 from media.tiles import pad_to
-from media.view import Cropped, View
 
 
-class CornerView(View):
+class CornerView(PixelView):
     """The window; optional, because dark crops lack it."""
 
     name: ClassVar[str] = "corner"
