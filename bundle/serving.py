@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, BinaryIO, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from bundle.reading import VerifiedBundle
 from bundle.runtimes import Networks
@@ -28,7 +28,6 @@ Outputs = dict[str, NDArray[np.float32]]  # of a network by name, [N, ...] each
 
 PICTURE = "picture"
 PICTURE_INPUTS = {PICTURE: TensorSpec(datatype="UINT8", shape=(-1, -1, 3))}
-MOST_HEATMAPS = 32
 
 
 class Category(Enum):
@@ -70,16 +69,11 @@ def unsupported(detail: str) -> RequestError:
     return RequestError(Category.UNSUPPORTED, "unsupported-media", detail)
 
 
-class AnalysisOptions(BaseModel):
-    """What a request may ask of an analysis; an analyzer ignores what it has not got."""
+class NoOptions(BaseModel):
+    """Nothing that a request may ask of an analysis."""
 
-    mask: bool = Field(default=True, description="of a picture: whether the answer holds the mask")
-    heatmaps: int = Field(
-        default=3,
-        ge=0,
-        le=MOST_HEATMAPS,
-        description="of faces: how many heatmaps the answer holds at most",
-    )
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 class Limits(Protocol):
@@ -188,16 +182,18 @@ class Served:
         answer: model of the JSON that an analysis is.
         stages: that a medium spends time in; ``inference`` and ``queue`` among them.
         outcomes: that a medium can have.
+        options: what a request may ask of an analysis: query parameters, each with its description.
         tallies: that are counted besides.
     """
 
     answer: type[BaseModel]
     stages: tuple[str, ...]
     outcomes: tuple[str, ...]
+    options: type[BaseModel] = NoOptions
     tallies: tuple[Tally, ...] = ()
 
 
-class Analyzer(ABC):
+class Analyzer(ABC, Generic[Options]):
     """Analyzes media with one bundle, and is a model of the Open Inference Protocol itself.
 
     Args:
@@ -222,12 +218,12 @@ class Analyzer(ABC):
         self.video_seconds = 0.0
 
     @abstractmethod
-    async def analyze_picture(self, data: bytes, options: AnalysisOptions) -> bytes:
+    async def analyze_picture(self, data: bytes, options: Options) -> bytes:
         """Analyze a picture file.
 
         Args:
             data: a JPEG, PNG, TIFF, WebP or BMP file, or whatever else was sent.
-            options: of the request.
+            options: of the request, as ``Served.options`` says.
 
         Returns:
             A ``Served.answer`` as JSON.
@@ -236,12 +232,12 @@ class Analyzer(ABC):
             RequestError: when the bytes are no usable picture.
         """
 
-    async def analyze_video(self, file: BinaryIO, options: AnalysisOptions) -> bytes:
+    async def analyze_video(self, file: BinaryIO, options: Options) -> bytes:
         """Analyze a video file.
 
         Args:
             file: at any position; not used any more when this returns or raises, also where it is cancelled.
-            options: of the request.
+            options: of the request, as ``Served.options`` says.
 
         Returns:
             A ``Served.answer`` as JSON.

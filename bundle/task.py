@@ -6,7 +6,6 @@ A task has a sub-package of ``bundle`` whose ``__init__`` exposes ``TASK``, an i
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from bundle.document import Bundle
@@ -26,6 +25,8 @@ class BundleTask(ABC):
     """From when on the task speaks up: what export chooses on val, for the ensemble and for each member."""
     served: ClassVar[Served]
     """What a server must know of the task before it has a bundle."""
+    file_options: ClassVar[type[Settings]] = Settings
+    """What ``analyze_file`` may be asked besides: options of the command line, each with its description."""
 
     @abstractmethod
     def check(self, bundle: Bundle) -> None:
@@ -37,7 +38,7 @@ class BundleTask(ABC):
 
     @abstractmethod
     def analyze_file(
-        self, bundle: Bundle, networks: Mapping[str, Networks], data: bytes, *, mask: Path | None
+        self, bundle: Bundle, networks: Mapping[str, Networks], data: bytes, options: Settings
     ) -> dict[str, Any]:
         """Analyze a file for the command line.
 
@@ -45,18 +46,17 @@ class BundleTask(ABC):
             bundle: whose networks these are.
             networks: opened, by member.
             data: content of the file.
-            mask: where to write the marked pixels as PNG, for a task that marks pixels; else None is allowed alone.
+            options: an instance of ``file_options``.
 
         Returns:
             What is printed as JSON.
 
         Raises:
             BadInputError: when the file is no medium that the task takes.
-            SettingsError: when a mask is asked of a task that has none.
         """
 
     @abstractmethod
-    def analyzer(self, bundle: VerifiedBundle, workbench: Workbench) -> Analyzer:
+    def analyzer(self, bundle: VerifiedBundle, workbench: Workbench) -> Analyzer[Any]:
         """Build what analyzes media for a server.
 
         Args:

@@ -58,7 +58,7 @@ class DataPlane:
         platform: what runs the networks, in the protocol's words.
     """
 
-    def __init__(self, analyzer: Analyzer, workbench: Workbench, platform: str) -> None:
+    def __init__(self, analyzer: Analyzer[Any], workbench: Workbench, platform: str) -> None:
         self._analyzer = analyzer
         self._workbench = workbench
         self._max_elements = ELEMENTS_A_PIXEL * workbench.limits.max_pixels

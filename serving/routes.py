@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from bundle.serving import AnalysisOptions, Analyzer, Category, RequestError, unsupported
+from bundle.serving import Analyzer, Category, RequestError, unsupported
 from bundle.work import in_thread
 from media.video import looks_like_video
 from serving import tensors
@@ -19,6 +19,7 @@ from serving.body import FIELD, most_bytes, read_body, receive_file, too_large
 from serving.dataplane import Model, ModelMetadata
 from serving.documents import Live, Ready, ServerMetadata
 from serving.errors import ErrorDocument
+from serving.options import query_model
 from serving.service import Service
 
 T = TypeVar("T")
@@ -76,8 +77,10 @@ def _add_analysis(router: APIRouter, service: Service) -> None:
     union: Any = reduce(or_, (task.answer for task in service.served))
     verdict: dict[str, Any] = {"model": union, "description": "the verdict on a picture or on faces"}
 
+    options_model = query_model(service.served)
+
     @router.post("/v1/analyze", responses={200: verdict, **answers}, openapi_extra=form)
-    async def analyze(request: Request, options: Annotated[AnalysisOptions, Query()]) -> Response:
+    async def analyze(request: Request, options: Annotated[options_model, Query()]) -> Response:  # type: ignore[valid-type]
         """Judge what the bundle is for: a picture (JPEG, PNG, TIFF, WebP or BMP), or the faces in one or in a video."""
         analyzer = service.analyzer
         receive = _analyze_any if analyzer.accepts_video else _analyze_picture
@@ -127,7 +130,7 @@ def _add_models(router: APIRouter, service: Service) -> None:
         return Response(answer, media_type="application/json")
 
 
-async def _analyze_picture(request: Request, service: Service, analyzer: Analyzer, options: AnalysisOptions) -> bytes:
+async def _analyze_picture(request: Request, service: Service, analyzer: Analyzer[Any], options: BaseModel) -> bytes:
     """Analyze a body with a bundle that takes pictures alone; nothing of it is written to a file."""
     settings = service.settings
     with service.intake.arriving(most_bytes(request.headers, settings.max_bytes)):
@@ -139,7 +142,7 @@ async def _analyze_picture(request: Request, service: Service, analyzer: Analyze
             return await _in_time(request, analyzer.analyze_picture(data, options), settings.timeout)
 
 
-async def _analyze_any(request: Request, service: Service, analyzer: Analyzer, options: AnalysisOptions) -> bytes:
+async def _analyze_any(request: Request, service: Service, analyzer: Analyzer[Any], options: BaseModel) -> bytes:
     """Analyze a body with a bundle that takes videos too, of which long ones go to a temporary file."""
     settings = service.settings
     size = most_bytes(request.headers, settings.max_video_bytes)

@@ -5,7 +5,7 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bundle.document import BUNDLE_FILE, MODEL
 from bundle.reading import VerifiedBundle
@@ -54,7 +54,7 @@ class Service:
         )
         self.state: State = "loading"
         self.failure: VeriframeError | None = None
-        self._analyzer: Analyzer | None = None
+        self._analyzer: Analyzer[Any] | None = None
         self._dataplane: DataPlane | None = None
         self._batcher: Batcher | None = None
         self._pool = ThreadPoolExecutor(settings.decoders, thread_name_prefix="picture")
@@ -69,7 +69,7 @@ class Service:
         return self._batcher is None or (self._batcher.alive and self._batcher.failures < FAILURES_UNTIL_DEAD)
 
     @property
-    def analyzer(self) -> Analyzer:
+    def analyzer(self) -> Analyzer[Any]:
         """What analyzes media.
 
         Raises:

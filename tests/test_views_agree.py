@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from skimage.data import astronaut, coffee
 
+from bundle.faces.documents import FaceOptions
 from bundle.faces.verdict import FaceDecision
 from bundle.regions.verdict import OperatingPoint
-from bundle.serving import AnalysisOptions
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.settings import Settings
@@ -89,7 +89,7 @@ def ask(task: str, decision: Settings, spec: InputSpec, server: Server, data: by
     outputs = {"logits": TensorSpec(datatype="FP32", shape=server.shape)}
     bundle = verified(task, decision, {"member": spec}, outputs, **options)
     bench = workbench({"member": server})
-    asyncio.run(analyzer(bundle, bench).analyze_picture(data, AnalysisOptions(heatmaps=0)))
+    asyncio.run(analyzer(bundle, bench).analyze_picture(data, FaceOptions(heatmaps=0)))
 
 
 def in_training(samples: Any, spec: InputSpec, row: int) -> Tensor:
@@ -155,7 +155,7 @@ def test_faces_agree(name: str, faces: tuple[Path, SampleIndex]) -> None:
     outputs = {"logits": TensorSpec(datatype="FP32", shape=(1,))}
     bundle = verified("faces", FaceDecision(threshold=0.5), {"member": spec}, outputs, index.spec.extraction)
     with clip.open("rb") as file:
-        options = AnalysisOptions(heatmaps=0)
+        options = FaceOptions(heatmaps=0)
         asyncio.run(analyzer(bundle, workbench({"member": server})).analyze_video(file, options))
     samples = FaceDataset(index, reader, "none", spec, clips=False)
     trained = np.concatenate([in_training(samples, spec, row) for row in range(len(index))])

@@ -35,4 +35,4 @@ def analyze(bundle: str | Path, file: str | Path, *, runtime: Format = "onnx", d
     verified = read_bundle(Path(bundle))
     networks = open_networks(verified, runtime, device=device)
     task = BUNDLE_TASKS.get(verified.document.task)
-    return task.analyze_file(verified.document, networks, read_bytes(Path(file)), mask=None)
+    return task.analyze_file(verified.document, networks, read_bytes(Path(file)), task.file_options())

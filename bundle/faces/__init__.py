@@ -1,7 +1,6 @@
 """Faces: what a bundle whose networks classify faces needs to become a verdict."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from bundle.document import CLIP, MODEL, Bundle, BundleMember
@@ -13,7 +12,7 @@ from bundle.reading import VerifiedBundle
 from bundle.runtimes import Networks
 from bundle.serving import Analyzer, Workbench
 from bundle.task import BundleTask
-from core.errors import SettingsError
+from core.settings import Settings
 from media.extraction import EvenFrames
 from media.faces import FaceDetector, faces_of_picture, faces_of_video
 from media.pictures import decode_picture
@@ -37,11 +36,10 @@ class FacesTask(BundleTask):
             _check_member(member)
 
     def analyze_file(
-        self, bundle: Bundle, networks: Mapping[str, Networks], data: bytes, *, mask: Path | None
+        self, bundle: Bundle, networks: Mapping[str, Networks], data: bytes, options: Settings
     ) -> dict[str, Any]:
         """Analyze a picture or video file."""
-        if mask is not None:
-            raise SettingsError("--mask is for bundles that mark regions; this one classifies faces")
+        del options
         faces = faces_to_cut(bundle)
         detector = FaceDetector(faces.detector)
         if looks_like_video(data):
@@ -50,7 +48,7 @@ class FacesTask(BundleTask):
             found = faces_of_picture(decode_picture(data), faces, detector)
         return verdict_document(analyze_faces(found, bundle, networks), found)
 
-    def analyzer(self, bundle: VerifiedBundle, workbench: Workbench) -> Analyzer:
+    def analyzer(self, bundle: VerifiedBundle, workbench: Workbench) -> Analyzer[Any]:
         """Build what analyzes pictures and videos for a server."""
         from bundle.faces.analyzer import FaceAnalyzer  # a document is read without it
 

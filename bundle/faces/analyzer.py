@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from bundle.document import CLIP, BundleMember
 from bundle.documents import identity
 from bundle.faces.analysis import MemberScores, clip_inputs, decide_tracks, ensemble_heatmap, track_windows
-from bundle.faces.documents import FACES, FRAMES_USED, STAGES, FaceAnalysis, FaceTimings, HeatmapDocument
+from bundle.faces.documents import FACES, FRAMES_USED, STAGES, FaceAnalysis, FaceOptions, FaceTimings, HeatmapDocument
 from bundle.faces.protocol import OUTPUTS, verdict_arrays
 from bundle.faces.readings import Readings, heatmap_of, positions_by_track, read_crops
 from bundle.faces.report import Suspect, crops_by_track, most_suspicious, verdict_document
 from bundle.faces.search import FaceFinder, Medium
 from bundle.faces.verdict import FaceVerdict
 from bundle.reading import VerifiedBundle
-from bundle.serving import PICTURE, AnalysisOptions, Analyzer, Outputs, Workbench
+from bundle.serving import PICTURE, Analyzer, Outputs, Workbench
 from bundle.work import Stages, in_thread
 from media.faces import FaceCrop, FacesFound
 from media.heat import lay_heat
@@ -28,7 +28,7 @@ WORK = ("decode", "detect", "inference")  # the stages that keep a video waiting
 SMOOTHING = 0.2  # share of the newest video in the running mean of seconds a video
 
 
-class FaceAnalyzer(Analyzer):
+class FaceAnalyzer(Analyzer[FaceOptions]):
     """Analyzes the faces in videos and pictures."""
 
     accepts_video: ClassVar[bool] = True
@@ -40,14 +40,14 @@ class FaceAnalyzer(Analyzer):
         self._finder = FaceFinder(bundle.document, workbench)
         self._weights = {member.name: member.weight for member in self.document.members}
 
-    async def analyze_picture(self, data: bytes, options: AnalysisOptions) -> bytes:
-        """Analyze a picture file; of the options the heatmaps count."""
+    async def analyze_picture(self, data: bytes, options: FaceOptions) -> bytes:
+        """Analyze a picture file."""
         stages = Stages(STAGES)
         async with self._finder.in_picture(data, stages) as medium:
             return await self._analyze(medium, options.heatmaps, stages)
 
-    async def analyze_video(self, file: BinaryIO, options: AnalysisOptions) -> bytes:
-        """Analyze a video file; of the options the heatmaps count."""
+    async def analyze_video(self, file: BinaryIO, options: FaceOptions) -> bytes:
+        """Analyze a video file."""
         stages = Stages(STAGES)
         async with self._finder.in_video(file, stages) as medium:
             answer = await self._analyze(medium, options.heatmaps, stages)

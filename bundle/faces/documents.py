@@ -9,6 +9,7 @@ from bundle.serving import Served, Tally
 
 STAGES = ("decode", "detect", "preprocess", "queue", "inference", "postprocess")
 FACES, FRAMES_USED = "faces", "frames_used"
+MOST_HEATMAPS = 32
 FaceVerdictName = Literal["authentic", "manipulated"]
 
 
@@ -98,10 +99,22 @@ class FaceAnalysis(BaseModel):
     timings: FaceTimings
 
 
+class FaceOptions(BaseModel):
+    """What a request may ask."""
+
+    heatmaps: int = Field(
+        default=3,
+        ge=0,
+        le=MOST_HEATMAPS,
+        description="of faces: how many heatmaps the answer holds at most",
+    )
+
+
 SERVED = Served(
     answer=FaceAnalysis,
     stages=STAGES,
     outcomes=("judged", "no_face", "too_short", "abstained"),
+    options=FaceOptions,
     tallies=(
         Tally(FACES, "Faces judged in a picture or a video.", (0, 1, 2, 3, 5, 10, 20)),
         Tally(FRAMES_USED, "Frames in which a face was judged.", (0, 1, 4, 8, 16, 32, 64, 128, 256)),

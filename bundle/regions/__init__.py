@@ -13,8 +13,16 @@ from bundle.runtimes import Networks
 from bundle.serving import Analyzer, Workbench
 from bundle.task import BundleTask
 from core.files import write_bytes
+from core.settings import Settings
 from media.pictures import decode_picture, encode_png
 from media.tensors import TensorSpec
+
+
+class RegionsFileOptions(Settings):
+    """What the command line may ask."""
+
+    mask: Path | None = None
+    """Write the forged pixels to this PNG; where the bundle marks regions."""
 
 
 class RegionsTask(BundleTask):
@@ -23,6 +31,7 @@ class RegionsTask(BundleTask):
     name = "regions"
     decision = OperatingPoint
     served = SERVED
+    file_options = RegionsFileOptions
 
     def check(self, bundle: Bundle) -> None:
         """Require of every member one network, from tiles to a logit for each of their pixels."""
@@ -34,15 +43,16 @@ class RegionsTask(BundleTask):
                 raise ValueError(f"member {member.name}: outputs must be logits FP32 [1, {size}, {size}] alone")
 
     def analyze_file(
-        self, bundle: Bundle, networks: Mapping[str, Networks], data: bytes, *, mask: Path | None
+        self, bundle: Bundle, networks: Mapping[str, Networks], data: bytes, options: Settings
     ) -> dict[str, Any]:
-        """Analyze a picture file; ``mask`` gets the forged pixels as PNG."""
+        """Analyze a picture file."""
+        assert isinstance(options, RegionsFileOptions)  # noqa: S101 - whoever calls looks up ``file_options``
         verdict = analyze_picture(decode_picture(data), bundle, networks)
-        if mask is not None:
-            write_bytes(mask, encode_png(verdict.verdict.mask))
+        if options.mask is not None:
+            write_bytes(options.mask, encode_png(verdict.verdict.mask))
         return verdict.to_document()
 
-    def analyzer(self, bundle: VerifiedBundle, workbench: Workbench) -> Analyzer:
+    def analyzer(self, bundle: VerifiedBundle, workbench: Workbench) -> Analyzer[Any]:
         """Build what analyzes pictures for a server."""
         from bundle.regions.analyzer import PictureAnalyzer  # a document is read without it
 

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from bundle.documents import PictureFacts, Timings, identity
 from bundle.reading import VerifiedBundle
 from bundle.regions.analysis import BundleVerdict, Ensemble, blend_logits, tiles_view
-from bundle.regions.documents import JUDGED, STAGES, Analysis
+from bundle.regions.documents import JUDGED, STAGES, Analysis, PictureOptions
 from bundle.regions.protocol import OUTPUTS, verdict_arrays
 from bundle.serving import (
     PICTURE,
-    AnalysisOptions,
     Analyzer,
     Category,
     Item,
@@ -34,7 +33,7 @@ Tiles = dict[InputSpec, Sequence[Item]]
 Plans = dict[InputSpec, TilePlan]
 
 
-class PictureAnalyzer(Analyzer):
+class PictureAnalyzer(Analyzer[PictureOptions]):
     """Analyzes pictures whole, in overlapping tiles."""
 
     outputs: ClassVar[Mapping[str, TensorSpec]] = OUTPUTS
@@ -44,8 +43,8 @@ class PictureAnalyzer(Analyzer):
         self._identity = identity(bundle)
         self._budget = workbench.budget(workbench.limits.open_pixels)
 
-    async def analyze_picture(self, data: bytes, options: AnalysisOptions) -> bytes:
-        """Analyze a picture file; of the options the mask counts."""
+    async def analyze_picture(self, data: bytes, options: PictureOptions) -> bytes:
+        """Analyze a picture file."""
         stages = Stages(STAGES)
         width, height = await in_thread(self.workbench.pool, stages.timed, "decode", self._size, data)
         async with self._budget.hold(width * height):

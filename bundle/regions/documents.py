@@ -54,4 +54,10 @@ class Analysis(BaseModel):
     timings: Timings
 
 
-SERVED = Served(answer=Analysis, stages=STAGES, outcomes=(JUDGED,))
+class PictureOptions(BaseModel):
+    """What a request may ask."""
+
+    mask: bool = Field(default=True, description="of a picture: whether the answer holds the mask")
+
+
+SERVED = Served(answer=Analysis, stages=STAGES, outcomes=(JUDGED,), options=PictureOptions)

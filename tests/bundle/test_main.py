@@ -80,4 +80,4 @@ def test_judge_says_so_where_there_is_no_face(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["outcome"], answer["verdict"], answer["probability"]) == ("no_face", None, None)
     assert main(["judge", str(classifiers), str(picture), "--mask", str(tmp_path / "mask.png")]) == 1
-    assert "this one classifies faces" in capsys.readouterr().err
+    assert "--mask: a bundle of the task faces has no such option" in capsys.readouterr().err

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from pytest import approx
 
+from bundle.faces.documents import FaceOptions
 from bundle.faces.verdict import FaceDecision
 from bundle.reading import VerifiedBundle
-from bundle.serving import AnalysisOptions
 from media.extraction import EvenFrames, ExtractionSpec, FaceSpec
 from media.spec import InputSpec
 from serving.workbench import ServerWorkbench
@@ -52,7 +52,7 @@ def png(brightness: float) -> bytes:
 
 def analyze(bundle: VerifiedBundle, bench: ServerWorkbench, data: bytes) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(
-        asyncio.run(analyzer(bundle, bench).analyze_picture(data, AnalysisOptions(heatmaps=0)))
+        asyncio.run(analyzer(bundle, bench).analyze_picture(data, FaceOptions(heatmaps=0)))
     )
     return answer
 
@@ -103,7 +103,7 @@ def test_a_view_that_some_frames_lack_is_read_with_its_presence(
         return whole(inputs)
 
     found = analyzer(bundle(both=FACE | GLINT), workbench({"both": watched}, min_frames=1))
-    answer = json.loads(asyncio.run(found.analyze_video(io.BytesIO(clip), AnalysisOptions(heatmaps=0))))
+    answer = json.loads(asyncio.run(found.analyze_video(io.BytesIO(clip), FaceOptions(heatmaps=0))))
     assert (answer["outcome"], answer["abstained"]) == ("judged", [])
     assert set(seen) == {True, False}
 

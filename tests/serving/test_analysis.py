@@ -10,16 +10,16 @@ import pytest
 
 from bundle import open_networks, read_bundle
 from bundle.regions.analysis import BundleVerdict, analyze_picture
-from bundle.regions.documents import Analysis
+from bundle.regions.documents import Analysis, PictureOptions
 from bundle.regions.verdict import OperatingPoint
-from bundle.serving import AnalysisOptions, Category, RequestError
+from bundle.serving import Category, RequestError
 from media.pictures import decode_mask_png, decode_picture
 from serving.service import Service
 
 
 def analyze(service: Service, data: bytes, *, with_mask: bool = True) -> Analysis:
     return Analysis.model_validate_json(
-        asyncio.run(service.analyzer.analyze_picture(data, AnalysisOptions(mask=with_mask)))
+        asyncio.run(service.analyzer.analyze_picture(data, PictureOptions(mask=with_mask)))
     )
 
 
@@ -59,7 +59,7 @@ def test_many_pictures_at_a_time_are_judged_as_one_by_one(
 
     async def together() -> list[bytes]:
         return await asyncio.gather(
-            *(service.analyzer.analyze_picture(data, AnalysisOptions(mask=False)) for data in files)
+            *(service.analyzer.analyze_picture(data, PictureOptions(mask=False)) for data in files)
         )
 
     for data, answer in zip(files, asyncio.run(together()), strict=True):
@@ -121,7 +121,7 @@ def test_a_request_that_is_given_up_leaves_nothing_in_the_queue(
     service = make_service(max_batch=1)
 
     async def give_up() -> None:
-        task = asyncio.create_task(service.analyzer.analyze_picture(picture(3000, 2000), AnalysisOptions(mask=False)))
+        task = asyncio.create_task(service.analyzer.analyze_picture(picture(3000, 2000), PictureOptions(mask=False)))
         while not service._batcher or not service._batcher.waiting:
             await asyncio.sleep(0.001)
         task.cancel()

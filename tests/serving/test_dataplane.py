@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bundle.faces.verdict import FaceDecision
-from bundle.serving import AnalysisOptions, Analyzer, Category, Outputs, RequestError
+from bundle.serving import Analyzer, Category, NoOptions, Outputs, RequestError
 from media.extraction import ExtractionSpec, FaceSpec
 from media.spec import InputSpec
 from media.tensors import TensorSpec
@@ -24,7 +24,7 @@ class Halves(Analyzer):
 
     outputs: ClassVar[Mapping[str, TensorSpec]] = {"halves": TensorSpec(datatype="FP32", shape=(-1, -1, 3))}
 
-    async def analyze_picture(self, data: bytes, options: AnalysisOptions) -> bytes:
+    async def analyze_picture(self, data: bytes, options: NoOptions) -> bytes:
         raise NotImplementedError
 
     async def infer(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -14,9 +14,8 @@ from starlette.testclient import TestClient
 
 from bundle import open_networks, read_bundle
 from bundle.faces.analysis import analyze_faces
-from bundle.faces.documents import FaceAnalysis
+from bundle.faces.documents import FaceAnalysis, FaceOptions
 from bundle.faces.verdict import FaceVerdict
-from bundle.serving import AnalysisOptions
 from media.extraction import ClipFrames, ExtractionSpec, FaceSpec
 from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
 from media.pictures import decode_picture
@@ -89,7 +88,7 @@ def test_real_clips_at_one_time_are_judged_as_one_by_one(
 
     async def together() -> list[bytes]:
         analyze = face_service.analyzer.analyze_video
-        return await asyncio.gather(*(analyze(io.BytesIO(data), AnalysisOptions(heatmaps=1)) for data in files))
+        return await asyncio.gather(*(analyze(io.BytesIO(data), FaceOptions(heatmaps=1)) for data in files))
 
     for data, document in zip(files, asyncio.run(together()), strict=True):
         answer = FaceAnalysis.model_validate_json(document)
