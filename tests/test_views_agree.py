@@ -25,8 +25,9 @@ from components.extract_frames.recipe import ExtractRecipe
 from core.settings import Settings
 from data.index import SampleIndex, read_index
 from data.shards import ShardReader
-from media.extraction import ClipFrames, ExtractionSpec, FaceSpec, SampleSpec
-from media.faces import FacesFound, faces_of_video
+from media.extraction import ClipFrames, DetectorSpec, ExtractionSpec, FaceSpec, SampleSpec
+from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
+from media.pictures import encode_png
 from media.spec import InputSpec
 from media.tensors import TensorSpec
 from models.inputs import Normalize
@@ -213,7 +214,7 @@ def test_windows_agree(
     monkeypatch.setattr("bundle.faces.search.faces_of_video", without_the_lost)
     with clip.open("rb") as file:
         bench = workbench({"member": server}, {"member": server.clip})
-        asyncio.run(analyzer(bundle, bench).analyze_video(file, AnalysisOptions(heatmaps=0)))
+        asyncio.run(analyzer(bundle, bench).analyze_video(file, FaceOptions(heatmaps=0)))
     for served, judged in zip(server.windows, recorder.windows, strict=True):
         np.testing.assert_array_equal(served, judged)
 
@@ -233,7 +234,7 @@ def test_windows_agree(
 
 @pytest.mark.parametrize("name", sorted(shipped("faces")))
 def test_crops_of_others_agree(name: str, tiny_faces: Path) -> None:
-    """Crops that exist already are nobody's frame: training and evaluation see one tensor of each."""
+    """Crops that exist already, several of a clip: training and evaluation see one tensor of each."""
     index = read_index(tiny_faces)
     spec, reader, recorder = shipped("faces")[name], ShardReader(index.shards), Recorder(1)
     list(predict_media([FaceMember("member", recorder.eval(), spec, clips=False)], index, reader, device="cpu"))
@@ -241,3 +242,33 @@ def test_crops_of_others_agree(name: str, tiny_faces: Path) -> None:
     order = np.lexsort([index.column("frame"), index.column("track"), index.column("media_id").astype(str)])
     trained = np.concatenate([in_training(samples, spec, int(row)) for row in order])
     np.testing.assert_array_equal(trained, np.stack(recorder.seen))
+
+
+@pytest.mark.parametrize("name", sorted(shipped("faces")))
+def test_crops_of_others_agree_with_what_the_server_cuts(name: str, tmp_path: Path) -> None:
+    """Whoever cut the crops that a network learned from: the server cuts the same out of the whole picture."""
+    spec = shipped("faces")[name]
+    view, picture = spec.only, np.ascontiguousarray(astronaut())
+    extraction = ExtractionSpec(faces=FaceSpec(margin=view.reach()))
+    assert view.require(extraction) == ""
+    (found,) = faces_of_picture(picture, FaceSpec(margin=view.reach()), FaceDetector(DetectorSpec())).crops
+    cropped = view.crop(found.sample)  # the square around the face with its margin, in the size that others give it
+    (tmp_path / "source/real").mkdir(parents=True)
+    (tmp_path / "source/real/a_0.png").write_bytes(encode_png(cropped.rgb))
+    recipe = ExtractRecipe.model_validate(
+        {
+            "layout": "real-fake-frames",
+            "dataset": "one",
+            "splits": {"all": "test"},
+            "spec": {"extraction": extraction.model_dump()},
+        }
+    )
+    extract_frames(str(tmp_path / "source"), tmp_path / "index", str(tmp_path / "shards"), recipe, workers=1)
+    index = read_index(tmp_path / "index")
+    reader, recorder, server = ShardReader(index.shards), Recorder(1), Server(spec, 1)
+    list(predict_media([FaceMember("member", recorder.eval(), spec, clips=False)], index, reader, device="cpu"))
+    ask("faces", FaceDecision(threshold=0.5), spec, server, encode_png(picture), extraction=extraction)
+    trained = in_training(FaceDataset(index, reader, "none", spec, clips=False), spec, 0)
+    assert len(trained) == 1
+    np.testing.assert_array_equal(trained, np.stack(recorder.seen))
+    np.testing.assert_array_equal(trained, np.stack(server.seen))

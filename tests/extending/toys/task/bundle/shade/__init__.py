@@ -5,7 +5,6 @@ from pydantic import BaseModel, Field
 
 from bundle.serving import PICTURE, Analyzer, Served
 from bundle.task import BundleTask
-from core.errors import SettingsError
 from core.settings import Settings
 from media.pictures import decode_picture
 from media.tensors import TensorSpec
@@ -17,6 +16,12 @@ class ShadeDecision(Settings):
 
     threshold: float = Field(ge=0, le=1)
     """Probability, 0..1."""
+
+
+class ShadeOptions(BaseModel):
+    """What a request may ask."""
+
+    digits: int = Field(default=6, ge=0, le=6, description="of a shade: decimals of the probability")
 
 
 class ShadeAnswer(BaseModel):
@@ -51,6 +56,7 @@ class ShadeAnalyzer(Analyzer):
     async def analyze_picture(self, data, options):
         """Analyze a picture file."""
         answer = answer_of(self.document, self.workbench.networks, decode_picture(data))
+        answer["probability"] = round(answer["probability"], options.digits)
         return ShadeAnswer(**answer).model_dump_json().encode()
 
     async def infer(self, arrays):
@@ -64,15 +70,15 @@ class ShadeTask(BundleTask):
 
     name = "shade"
     decision = ShadeDecision
-    served = Served(answer=ShadeAnswer, stages=("decode", "queue", "inference"), outcomes=("judged",))
+    served = Served(
+        answer=ShadeAnswer, stages=("decode", "queue", "inference"), outcomes=("judged",), options=ShadeOptions
+    )
 
     def check(self, bundle):
         """Take every bundle."""
 
-    def analyze_file(self, bundle, networks, data, *, mask):
+    def analyze_file(self, bundle, networks, data, options):
         """Analyze a picture."""
-        if mask is not None:
-            raise SettingsError("--mask: this bundle marks nothing")
         return answer_of(bundle, networks, decode_picture(data))
 
     def analyzer(self, bundle, workbench):
