@@ -1,6 +1,7 @@
 """Assigning samples to train, val and test so that no group is in two of them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from data.index import SPLITS
 from data.labels import is_manipulated
 
 SplitName = Literal["train", "val", "test"]
+SplitUnit = Literal["component", "medium"]
 
 # Forged pixels / pixels; a forgery's size decides how hard it is, so each split gets its share of every band.
 AREA_BANDS = (0.01, 0.05)
@@ -41,6 +43,11 @@ class SplitSettings(Settings):
     class."""
     official: bool = True
     """Whether splits that the data set brings count."""
+    unit: SplitUnit = "component"
+    """What is never parted. ``component``: all that is connected by a source, a target or an identity, so that nobody
+    is both trained on and judged. ``medium``: one clip or picture with its copies, so that **the same people lie on
+    both sides**: so figures on Celeb-DF's official list are reported, which joins nearly all of its identities. The
+    report says how many they are."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -52,6 +59,44 @@ class SplitSettings(Settings):
         if self.file is not None and self.all is not None:
             raise ValueError("give either file or all, not both")
         return self
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What of the links between samples, such as identities, lies in several splits.
+
+    Attributes:
+        links: how many do.
+        of_links: how many there are in any split.
+        samples: samples of val and test that carry one that does.
+        of_samples: samples of val and test.
+    """
+
+    links: int
+    of_links: int
+    samples: int
+    of_samples: int
+
+
+NO_LEAK = Leak(0, 0, 0, 0)
+
+
+def find_leak(link_owner: NDArray[np.int64], link: NDArray[np.uint64], splits: NDArray[np.int8]) -> Leak:
+    """Find the links that lie in several splits.
+
+    Args:
+        link_owner: sample of each link.
+        link: hashed links, equal where they connect.
+        splits: position in ``data.index.SPLITS`` of every sample; negative where it is in none.
+    """
+    inside = splits[link_owner] >= 0
+    owners, (links, number) = link_owner[inside], np.unique(link[inside], return_inverse=True)
+    present = np.zeros((len(links), len(SPLITS)), np.bool_)
+    present[number, splits[owners]] = True
+    several = present.sum(axis=1) > 1
+    judged = splits > SPLITS.index("train")
+    seen = np.unique(owners[several[number] & judged[owners]])
+    return Leak(int(several.sum()), len(links), len(seen), int(judged.sum()))
 
 
 def assign_by_fractions(
@@ -197,7 +242,8 @@ def _require_classes(
                 f"split {name!r} has no {label} sample: the data set has {int(per_class[:, kind].sum())} in "
                 f"{int(having.sum())} group(s), the largest group of all holds {int(per_class.sum(axis=1).max())} of "
                 f"{int(per_class.sum())} samples. Add {label} samples from other sources, leave the split out of "
-                "splits.fractions, or, for a set that serves one purpose, set splits.all"
+                "splits.fractions, or, for a set that serves one purpose, set splits.all. Where identities join nearly "
+                "all of a data set, splits.unit = medium divides it all the same, with the same people on both sides"
             )
 
 

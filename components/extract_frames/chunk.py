@@ -114,9 +114,11 @@ def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> No
                 rejection = Rejection(entry.file.key, error.reason, error.detail)
                 lines.append(json.dumps({"rejected": json.loads(rejection.to_json())}))
                 continue
-            links = [_link(link) for link in (*entry.links, f"content:{sha256}")]
+            links, copies = [_link(link) for link in entry.links], _link(f"content:{sha256}")
             for sample in samples:
-                line: dict[str, Any] = {"row": _store(writer, entry, sample, job), "links": links}
+                row = _store(writer, entry, sample, job)
+                line: dict[str, Any] = {"row": row, "links": links, "copies": copies}
+                line["medium"] = _link(f"medium:{row['media_id']}")
                 line |= {"fingerprints": sample.fingerprints, "file": entry.file.key, "split": entry.split}
                 if previews[sample.label] < PREVIEWS:
                     previews[sample.label] += 1
@@ -164,7 +166,7 @@ def _store(writer: FragmentWriter, entry: Entry, sample: Sample, job: Job) -> di
 
 
 def _link(link: str) -> int:
-    """Return a 64-bit hash of what connects an entry to others; identical files are connected too."""
+    """Return a 64-bit hash of what connects an entry or its file to others."""
     return int.from_bytes(hashlib.blake2b(link.encode(), digest_size=8).digest(), "big")
 
 

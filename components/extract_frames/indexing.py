@@ -23,7 +23,16 @@ from data.grouping import Hashes, group
 from data.index import SPLITS, schema_for
 from data.listing import stem
 from data.official_splits import OfficialSplits
-from data.splits import assign_beside_official, assign_by_fractions, require_classes, require_no_overlap
+from data.splits import (
+    NO_LEAK,
+    Leak,
+    SplitUnit,
+    assign_beside_official,
+    assign_by_fractions,
+    find_leak,
+    require_classes,
+    require_no_overlap,
+)
 
 ROW_GROUP = 4096
 PREVIEWS = 48
@@ -42,6 +51,8 @@ class Columns:
     frequency: "array[int]" = field(default_factory=lambda: array("Q"))
     link_owner: "array[int]" = field(default_factory=lambda: array("q"))
     link: "array[int]" = field(default_factory=lambda: array("Q"))
+    copies: "array[int]" = field(default_factory=lambda: array("Q"))  # equal for samples of identical files
+    medium: "array[int]" = field(default_factory=lambda: array("Q"))
 
     def __len__(self) -> int:
         return len(self.key)
@@ -66,18 +77,29 @@ class Columns:
         for link in line["links"]:
             self.link_owner.append(owner)
             self.link.append(link)
+        self.copies.append(line["copies"])
+        self.medium.append(line["medium"])
+
+    def connections(self, unit: SplitUnit) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Return what keeps samples together: the owner of each link, int64, and the link, uint64."""
+        everyone = np.arange(len(self), dtype=np.int64)
+        owners, links = (
+            (everyone, self.numpy("medium")) if unit == "medium" else (self.numpy("link_owner"), self.numpy("link"))
+        )
+        return np.concatenate([owners, everyone]), np.concatenate([links, self.numpy("copies")])
 
 
 @dataclass(frozen=True)
 class Assignment:
     """The group (as the number of its first sample) and the split (as position in ``SPLITS``) of every sample.
 
-    A split of -1 leaves a sample out of the index.
+    A split of -1 leaves a sample out of the index. ``leak`` is what the splits have in common.
     """
 
     groups: NDArray[np.int64]
     splits: NDArray[np.int8]
     keys: NDArray[np.uint64]
+    leak: Leak
 
 
 @dataclass
@@ -88,6 +110,7 @@ class Counts:
     previews: list[tuple[str, str]] = field(default_factory=list)  # caption, JPEG in base64
     groups: int = 0
     largest_group: int = 0
+    leak: Leak = NO_LEAK
 
 
 def collect(chunks: Sequence[str], folder: Path, plan: Plan, official: OfficialSplits | None) -> Columns:
@@ -138,8 +161,7 @@ def assign(columns: Columns, recipe: ExtractRecipe, chunks: Sequence[str], folde
     groups = group(
         len(columns),
         Hashes(columns.numpy("hash_owner"), columns.numpy("difference"), columns.numpy("frequency")),
-        columns.numpy("link_owner"),
-        columns.numpy("link"),
+        *columns.connections(recipe.splits.unit),
         distance=recipe.near_duplicates.distance,
     )
     keys, labels, classes = columns.numpy("key"), columns.numpy("label"), recipe.spec.classes
@@ -157,7 +179,7 @@ def assign(columns: Columns, recipe: ExtractRecipe, chunks: Sequence[str], folde
         require_classes(splits, labels, classes)
     else:
         splits = assign_by_fractions(groups, keys, labels, fractions, classes, recipe.splits)
-    return Assignment(groups, splits, keys)
+    return Assignment(groups, splits, keys, find_leak(columns.numpy("link_owner"), columns.numpy("link"), splits))
 
 
 def reject_undivided(assignment: Assignment, chunks: Sequence[str], folder: Path, plan: Plan) -> None:
@@ -238,7 +260,7 @@ def _complete(row: dict[str, Any], assignment: Assignment, number: int, shard: s
 
 def _count_groups(assignment: Assignment) -> Counts:
     _, sizes = np.unique(assignment.groups[assignment.splits >= 0], return_counts=True)
-    return Counts(groups=len(sizes), largest_group=int(sizes.max(initial=0)))
+    return Counts(groups=len(sizes), largest_group=int(sizes.max(initial=0)), leak=assignment.leak)
 
 
 def _in_turns(lists: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:

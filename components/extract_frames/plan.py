@@ -17,7 +17,7 @@ from data.layout import LAYOUTS, read_layout
 CHUNK_BYTES = 32 * 2**20  # of a chunk's files together, unless it is one alone
 
 # Part of every chunk's name; to be raised whenever a chunk's files come out otherwise than before.
-_FORMAT = 3
+_FORMAT = 4
 
 
 class Plan:

@@ -27,7 +27,7 @@ def write_report(path: Path, recipe: ExtractRecipe, counts: Counts, reasons: Map
         f"{rejected:,} inputs left out. Groups are never parted by a split."
     )
     sections = [
-        Section("Samples", [summary], [_by_split(counts.samples), _by_method(counts.samples)]),
+        Section("Samples", [summary, *_leak(recipe, counts)], [_by_split(counts.samples), _by_method(counts.samples)]),
         Section(
             "Left out",
             ["Each has its line in rejected.jsonl."],
@@ -42,6 +42,19 @@ def write_report(path: Path, recipe: ExtractRecipe, counts: Counts, reasons: Map
         ),
     ]
     render_report(path, f"Extraction of {recipe.dataset}", sections)
+
+
+def _leak(recipe: ExtractRecipe, counts: Counts) -> list[str]:
+    """Say what lies on both sides where a group is not all that belongs together."""
+    if recipe.splits.unit == "component":
+        return []
+    leak = counts.leak
+    return [
+        "Leak: divided medium by medium (splits.unit = medium), so that the same people and sources may be trained on "
+        f"and judged. {leak.links:,} of {leak.of_links:,} of them lie in several splits, and {leak.samples:,} of the "
+        f"{leak.of_samples:,} samples to be judged (val and test) show one. Figures on them are not figures on unseen "
+        "people."
+    ]
 
 
 def _by_split(samples: Counter[tuple[str, str, str]]) -> Table:

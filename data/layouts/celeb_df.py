@@ -3,7 +3,8 @@
     Celeb-real/id0_0000.mp4   YouTube-real/00000.mp4   Celeb-synthesis/id0_id1_0000.mp4   (target, source, scene)
     List_of_testing_videos.txt   (``1 Celeb-real/id0_0000.mp4`` a line: 1 real, 0 manipulated)
 
-Clips that share an id come into one group. The listed clips are the official test split; the rest is divided.
+Clips that share an id come into one group. The listed clips are the official test split; the rest is divided. As the
+list joins nearly all ids, ``splits.unit`` = ``medium`` is needed to train beside it.
 """
 
 import re

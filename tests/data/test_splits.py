@@ -7,10 +7,12 @@ from core.errors import SettingsError
 from core.settings import validate
 from data.index import SPLITS
 from data.splits import (
+    Leak,
     SplitError,
     SplitSettings,
     assign_beside_official,
     assign_by_fractions,
+    find_leak,
     require_classes,
     require_no_overlap,
 )
@@ -119,6 +121,15 @@ def test_official_splits_stay_and_nothing_of_their_groups_goes_elsewhere(
     assert (splits[touched & (official < 0)] == -1).all()
     assert set(np.unique(splits[~touched]).tolist()) == ({0, 1, 2} - present or {-1})
     require_no_overlap(groups, splits, lambda numbers: dict.fromkeys(numbers, ""))
+
+
+def test_whole_groups_have_nothing_in_common_and_what_parted_ones_have_is_counted() -> None:
+    groups, keys, labels, fractions = samples(300, group_size=3)
+    whole = assign_by_fractions(groups, keys, labels, fractions, CLASSES, SplitSettings())
+    owners, links = np.arange(300), groups.astype(np.uint64)
+    assert find_leak(owners, links, whole) == Leak(0, 100, 0, int((whole > 0).sum()))
+    parted = np.array([0, 2, 2, 0, 0, 0, 1, 1, -1, 0, -1, -1], np.int8)
+    assert find_leak(owners[:12], links[:12], parted) == Leak(links=1, of_links=4, samples=2, of_samples=4)
 
 
 def test_a_group_in_two_splits_is_an_error_that_names_two_samples() -> None:
