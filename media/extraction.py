@@ -34,7 +34,8 @@ class FaceSpec(Settings):
     detector: DetectorSpec = DetectorSpec()
     """Finds them."""
     select: Literal["main", "all"] = "main"
-    """``main`` keeps the most persistent face of a clip, ``all`` keeps every one."""
+    """``main`` keeps the most persistent face of a clip, and of each run in which that is not seen the most persistent
+    there; ``all`` keeps every one."""
     margin: float = Field(default=1.3, ge=1, le=8)
     """Side of the stored square / longer side of the face's box: as wide as the widest view of it. Of crops that exist
     already it says how they were cut."""

@@ -1,6 +1,5 @@
 """From a clip or a picture to the crops of its faces; extraction and server share this."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,14 +12,13 @@ from core.errors import BadInputError, SettingsError
 from media.extraction import ExtractionSpec, FaceSpec
 from media.faces.cropping import CutFace, cut_face
 from media.faces.detector import Face, FaceDetector
+from media.faces.people import Seen, choose_main, join_people
 from media.faces.tracking import Tracker, between, colours, is_cut, smoothed
 from media.video import Frame, Source, VideoFacts, VideoLimits, VideoReader, choose_frames
 from media.view import StoredSample, Subject
 
 # Between two searched frames at most so much time passes, or a box that is interpolated between them leaves the face.
 MAX_GAP_MS = 1000.0
-# Of the faces seen in at least so large a part of the frames of the one seen longest, the largest is the main one.
-_PERSISTENT = 0.8
 
 T = TypeVar("T")
 
@@ -40,7 +38,7 @@ class FaceCrop:
         frame: number of the frame in its clip.
         time_ms: of the frame.
         run: of ``ClipFrames`` the run that the frame belongs to.
-        track: number of the face; equal for all crops of one face.
+        track: number of the person; equal for all crops that are taken for one.
         box: x0, y0, x1, y1 in px of the frame, of the face without margin.
         box_score: how sure the detector was, 0..1; the lower of two where the box is interpolated.
         cut: the face as it is stored.
@@ -100,7 +98,8 @@ def faces_of_video(
 
     A part of the frames is searched: the first and the last of every scene and every run, one of every
     ``detector.every``, and so many that no more than ``MAX_GAP_MS`` lie between two. In the frames between two in which
-    a face was found, its box is interpolated. No more than some frames are held at a time.
+    a face was found, its box is interpolated. No more than some frames are held at a time. A face is followed by where
+    it is, never over a cut; from one run to the next, or over more than ``MAX_GAP_MS``, faces that look alike are one.
 
     Args:
         source: path, content, or seekable stream of the clip.
@@ -180,17 +179,21 @@ class _Finder:
     _settled: _Searched | None = None  # the last of them whose boxes are certain
     _since: int = 0  # frames since the last searched one
     _frames: int = 0
+    _stretches: dict[int, int] = field(default_factory=dict)  # by number of the frame
     _crops: list[FaceCrop] = field(default_factory=list)
 
     def add(self, frame: Frame, looked: NDArray[np.uint8]) -> None:
         """Take a frame; ``looked`` is where its faces are searched."""
-        seen = colours(frame.rgb)
+        seen, stretch = colours(frame.rgb), 0
         if self._pending is not None:
             before, _, earlier = self._pending
+            apart = frame.run != before.run or frame.time_ms - before.time_ms > MAX_GAP_MS
+            stretch = self._stretches[before.number] + apart
             cut_here = is_cut(earlier, seen)
             self._settle(frame.time_ms, ends=cut_here or frame.run != before.run)
             if cut_here:
                 self._tracker.cut()
+        self._stretches[frame.number] = stretch
         self._pending = frame, looked, seen
         self._frames += 1
 
@@ -252,20 +255,16 @@ class _Finder:
             self._crops.append(FaceCrop(frame.number, frame.time_ms, frame.run, track, where.box, where.score, stored))
 
     def _selected(self) -> tuple[FaceCrop, ...]:
-        """Return the crops of the faces that are asked for, whose tracks are numbered anew from 0."""
-        tracks: dict[int, list[FaceCrop]] = defaultdict(list)
-        for crop in self._crops:
-            tracks[crop.track].append(crop)
-        kept = list(tracks.values())
-        if self.spec.select == "main" and kept:
-            longest = max(len(crops) for crops in kept)
-            kept = [max((crops for crops in kept if len(crops) >= _PERSISTENT * longest), key=_mean_area)]
-        return tuple(replace(crop, track=number) for number, crops in enumerate(kept) for crop in crops)
+        """Return the crops of the faces that are asked for, whose tracks are those of persons, numbered from 0."""
+        crops = self._crops
+        seen = [Seen(crop.track, self._stretches[crop.frame], crop.box, crop.rgb) for crop in crops]
+        if self.spec.select == "main":
+            chosen = choose_main(seen)
+            crops, seen = [crops[position] for position in chosen], [seen[position] for position in chosen]
+        people = join_people(seen)
+        numbered = (replace(crop, track=people[crop.track]) for crop in crops)
+        return tuple(sorted(numbered, key=lambda crop: (crop.track, crop.frame)))
 
 
 def _shorter_side(face: Face) -> float:
     return min(face.box[2] - face.box[0], face.box[3] - face.box[1])
-
-
-def _mean_area(crops: list[FaceCrop]) -> float:
-    return float(np.mean([(crop.box[2] - crop.box[0]) * (crop.box[3] - crop.box[1]) for crop in crops]))

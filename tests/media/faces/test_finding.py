@@ -163,6 +163,54 @@ def test_runs_are_told_apart(tmp_path: Path, detector: FaceDetector) -> None:
     assert [(crop.run, crop.frame) for crop in found.crops] == [(n // 5, n % 5 + n // 5 * 35) for n in range(10)]
 
 
+def test_a_face_that_moves_between_runs_stays_the_same_face(tmp_path: Path, detector: FaceDetector) -> None:
+    places = ((20, 20), (440, 180), (20, 200), (460, 10))
+    frames = [canvas((left + number % 16, top, 1.0)) for left, top in places for number in range(16)]
+    path = write_clip(tmp_path / "moves.mp4", frames)
+    assert not is_cut(colours(frames[0]), colours(frames[63]))
+    for select in ("main", "all"):
+        found = faces_of_video(path, spec(ClipFrames(clips=4, length=8), select=select), detector)
+        assert [(crop.track, crop.run) for crop in found.crops] == [(0, run) for run in range(4) for _ in range(8)]
+        assert found.tracks == 1
+
+
+def test_a_face_that_moves_between_frames_that_lie_far_apart_stays_the_same_face(
+    tmp_path: Path, detector: FaceDetector
+) -> None:
+    frames = [canvas((left, 100, 1.0)) for left in (20, 450, 30, 460)]
+    path = write_clip(tmp_path / "slow.mkv", frames, times=[0, 3000, 6000, 9000])
+    found = faces_of_video(path, spec(EvenFrames(count=4)), detector)
+    assert [(crop.track, crop.frame) for crop in found.crops] == [(0, number) for number in range(4)]
+
+
+def test_the_face_seen_longest_stays_the_main_one_where_another_is_larger_for_a_run(
+    tmp_path: Path, detector: FaceDetector
+) -> None:
+    runs = [[(20, 40, 0.9)], [(20, 40, 0.9), (300, 20, 1.6)], [(300, 20, 0.9)], [(20, 40, 0.9)]]
+    frames = [canvas(*faces) for faces in runs for _ in range(8)]
+    path = write_clip(tmp_path / "two.mp4", frames)
+    found = faces_of_video(path, spec(ClipFrames(clips=4, length=8)), detector)
+    assert [crop.box[0] > 250 for crop in found.crops] == [False] * 16 + [True] * 8 + [False] * 8
+    assert [crop.run for crop in found.crops] == [run for run in range(4) for _ in range(8)]
+
+
+def test_runs_of_people_who_look_different_are_tracks_of_their_own(
+    tmp_path: Path, real_media: Path, detector: FaceDetector
+) -> None:
+    people = [real_media / "talking_heads" / name for name in ("d10.mp4", "d12.mp4")]
+    cuts = []
+    for path in people:
+        found = faces_of_video(path, spec(EvenFrames(count=1), margin=2.0), detector)
+        cuts.append(cv2.resize(found.crops[0].rgb, (192, 192), interpolation=cv2.INTER_AREA))
+    frames = [cuts[person] for person in (0, 1, 0, 1) for _ in range(8)]
+    path = write_clip(tmp_path / "people.mp4", frames)
+    for select in ("main", "all"):
+        found = faces_of_video(path, spec(ClipFrames(clips=4, length=8), select=select), detector)
+        assert [(crop.track, crop.run) for crop in found.crops] == [
+            (t, run) for t in (0, 1) for run in (t, t + 2) for _ in range(8)
+        ]
+
+
 def test_a_clip_without_a_face_has_no_crops(tmp_path: Path, detector: FaceDetector) -> None:
     path = write_clip(tmp_path / "grey.mp4", [np.full((64, 64, 3), 90, np.uint8)] * 5)
     found = faces_of_video(path, spec(), detector)
