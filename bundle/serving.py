@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from bundle.document import MODEL
 from bundle.reading import VerifiedBundle
-from bundle.runtimes import Networks
 from bundle.work import Stages
 from core.errors import VeriframeError
 from media.tensors import TensorSpec
@@ -146,19 +146,18 @@ class Workbench(Protocol):
     def video_pool(self) -> ThreadPoolExecutor:
         """Threads for videos, so that pictures never wait for one."""
 
-    @property
-    def networks(self) -> Mapping[str, Networks]:
-        """By member; for what is run directly rather than in batches that requests share."""
-
     def budget(self, pixels: int) -> Budget:
         """Return a new budget of so many pixels."""
 
-    async def infer(self, items: Mapping[str, Sequence[Item]], stages: Stages) -> dict[str, Outputs]:
-        """Run the networks ``model`` of several members in batches that requests share.
+    async def infer(
+        self, items: Mapping[str, Sequence[Item]], stages: Stages, network: str = MODEL
+    ) -> dict[str, Outputs]:
+        """Run one network of several members in batches that requests share; whoever is cancelled gives its items up.
 
         Args:
-            items: by member what its network reads, at least one item each.
+            items: by member what its network reads, at least one item each; members that have none are missing.
             stages: get the length of the forward passes as ``inference``.
+            network: its name in the members.
 
         Returns:
             By member the outputs by name, float32 [N, ...] each, in the order of the items.

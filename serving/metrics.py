@@ -50,9 +50,15 @@ class Metrics:
             registry=registry,
         )
         self.batch_size = Histogram(
-            "veriframe_batch_size", "Tiles in a forward pass.", ["member"], buckets=_BATCHES, registry=registry
+            "veriframe_batch_size",
+            "Tiles, faces or clips in a forward pass.",
+            ["member", "network"],
+            buckets=_BATCHES,
+            registry=registry,
         )
-        self.queue_depth = Gauge("veriframe_queue_depth", "Tiles that wait for a forward pass.", registry=registry)
+        self.queue_depth = Gauge(
+            "veriframe_queue_depth", "Tiles, faces and clips that wait for a forward pass.", registry=registry
+        )
         self.in_flight = Gauge("veriframe_in_flight", "Requests accepted and not yet answered.", registry=registry)
         self.rejected = Counter(
             "veriframe_rejected", "Requests that were refused or failed, by reason.", ["reason"], registry=registry

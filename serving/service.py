@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from bundle.document import BUNDLE_FILE, MODEL
+from bundle.document import BUNDLE_FILE
 from bundle.reading import VerifiedBundle
 from bundle.serving import Analyzer, Category, RequestError
 from bundle.task import BUNDLE_TASKS
@@ -17,7 +17,7 @@ from serving.batcher import Batcher
 from serving.dataplane import DataPlane
 from serving.intake import Intake
 from serving.metrics import Metrics
-from serving.networks import open_networks
+from serving.networks import open_lanes
 from serving.settings import ServerSettings
 from serving.source import fetch_bundle
 from serving.workbench import ServerWorkbench
@@ -137,24 +137,12 @@ class Service:
     def _open(self, bundle: VerifiedBundle) -> ServerWorkbench:
         settings = self.settings
         passes, threads = share_threads(settings)
-        # On a processor each tile of a larger batch takes as long, or longer: together they do not fit its caches.
-        max_batch = settings.max_batch or (1 if settings.device == "cpu" else 8)
-        networks = open_networks(bundle, settings, threads, max_batch)
-        alone = None
-        if passes > 1 and settings.runtime == "onnx":  # torch has one number of threads for all
-            alone = {
-                member: opened[MODEL]
-                for member, opened in open_networks(bundle, settings, passes * threads, max_batch).items()
-            }
         batcher = Batcher(
-            {member: opened[MODEL] for member, opened in networks.items()},
-            max_batch=max_batch,
-            delay=settings.batch_delay_ms / 1000,
+            open_lanes(bundle, settings, passes, threads),
             passes=passes,
-            alone=alone,
-            observe=lambda member, items, _: self.metrics.batch_size.labels(member).observe(items),
+            observe=lambda name, items, _: self.metrics.batch_size.labels(*name).observe(items),
         )
-        return ServerWorkbench(settings, self.metrics, self._pool, self._video_pool, networks, batcher)
+        return ServerWorkbench(settings, self.metrics, self._pool, self._video_pool, batcher)
 
     def _video_backlog(self) -> float:
         """Return how many seconds the videos at hand will take together."""

@@ -37,6 +37,8 @@ class ServerSettings(Settings):
     """port to listen on; 0 takes a free one"""
     max_batch: int | None = Field(default=None, ge=1, le=1024)
     """most tiles in one forward pass; default: 1 on the CPU, where more only take longer, else 8"""
+    max_clips: int = Field(default=16, ge=1, le=1024)
+    """most clips in one forward pass of a network of clips"""
     batch_delay_ms: float = Field(default=2.0, ge=0, le=1000)
     """how long an incomplete batch waits for more tiles"""
     queue: int = Field(default=64, ge=1)

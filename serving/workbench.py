@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from bundle.runtimes import Networks
+from bundle.document import MODEL
 from bundle.serving import Item, Outputs
 from bundle.work import Stages
-from serving.batcher import Batcher
+from serving.batcher import Batcher, NetworkName
 from serving.intake import PixelBudget
 from serving.metrics import Metrics
 from serving.settings import ServerSettings
@@ -23,17 +23,20 @@ class ServerWorkbench:
     metrics: Metrics
     pool: ThreadPoolExecutor
     video_pool: ThreadPoolExecutor
-    networks: Mapping[str, Networks]
     batcher: Batcher
 
     def budget(self, pixels: int) -> PixelBudget:
         """Return a new budget of so many pixels."""
         return PixelBudget(pixels)
 
-    async def infer(self, items: Mapping[str, Sequence[Item]], stages: Stages) -> dict[str, Outputs]:
-        """Run the networks of several members, and add the length of the forward passes to ``inference``."""
+    async def infer(
+        self, items: Mapping[str, Sequence[Item]], stages: Stages, network: str = MODEL
+    ) -> dict[str, Outputs]:
+        """Run one network of several members, and add the length of the forward passes to ``inference``."""
+        if not items:
+            return {}
         submitted = time.perf_counter()
-        jobs = self.batcher.submit_all(items)
+        jobs = self.batcher.submit_all({NetworkName(member, network): own for member, own in items.items()})
         del items  # each job frees its own as soon as they are done
         try:
             await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs.values()))
@@ -43,4 +46,4 @@ class ServerWorkbench:
         # Passes that ran at the same time count once.
         elapsed = time.perf_counter() - submitted
         stages.seconds["inference"] += min(elapsed, sum(job.seconds for job in jobs.values()))
-        return {member: job.future.result() for member, job in jobs.items()}
+        return {name.member: job.future.result() for name, job in jobs.items()}

@@ -2,14 +2,16 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import CLIP, BundleMember
+from bundle.document import CLIP
 from bundle.documents import identity
-from bundle.faces.analysis import MemberScores, clip_inputs, decide_tracks, ensemble_heatmap, track_windows
+from bundle.faces.analysis import MemberScores, decide_tracks, ensemble_heatmap
+from bundle.faces.clips import Clips, cut_clips
 from bundle.faces.documents import FACES, FRAMES_USED, STAGES, FaceAnalysis, FaceOptions, FaceTimings, HeatmapDocument
 from bundle.faces.protocol import OUTPUTS, verdict_arrays
 from bundle.faces.readings import Readings, heatmap_of, positions_by_track, read_crops
@@ -19,13 +21,42 @@ from bundle.faces.verdict import FaceVerdict
 from bundle.reading import VerifiedBundle
 from bundle.serving import PICTURE, Analyzer, Outputs, Workbench
 from bundle.work import Stages, in_thread
-from media.faces import FaceCrop, FacesFound
+from media.faces import FacesFound
 from media.heat import lay_heat
 from media.pictures import encode_png
 from media.tensors import TensorSpec
 
 WORK = ("decode", "detect", "inference")  # the stages that keep a video waiting behind others
 SMOOTHING = 0.2  # share of the newest video in the running mean of seconds a video
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What the networks gave of the crops of a medium.
+
+    Attributes:
+        tracks: by number the positions of its crops, in the order of time.
+        readings: which crops each member read.
+        outputs: by member those of its network ``model``, for the crops it read.
+        clips: which clips each member with a clip network read.
+        clip_outputs: by member those of its network ``clip``, for these.
+    """
+
+    tracks: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    readings: Readings = field(default_factory=Readings)
+    outputs: Mapping[str, Outputs] = field(default_factory=dict)
+    clips: Clips = field(default_factory=Clips)
+    clip_outputs: Mapping[str, Outputs] = field(default_factory=dict)
+
+    def scores(self, member: str, track: int) -> MemberScores | None:
+        """Return a member's scores of one track; None where it abstains from it."""
+        rows = self.readings.rows_of(member, self.tracks[track])
+        if not rows:
+            return None
+        frames = self.outputs[member]["logits"][rows, 0]
+        if member not in self.clip_outputs:
+            return MemberScores(frames)
+        return MemberScores(frames, self.clip_outputs[member]["logits"][self.clips.of_track[member][track], 0])
 
 
 class FaceAnalyzer(Analyzer[FaceOptions]):
@@ -59,63 +90,45 @@ class FaceAnalyzer(Analyzer[FaceOptions]):
         """Analyze decoded pixels: ``picture`` uint8 [H, W, 3]."""
         stages = Stages(STAGES)
         async with self._finder.in_pixels(arrays[PICTURE], stages) as medium:
-            readings, outputs = await self._infer(medium.found, stages)
-            verdict = await in_thread(self.workbench.pool, self._decide, medium, readings, outputs, stages)
+            inference = await self._run(medium.found, stages)
+            verdict = await in_thread(self.workbench.pool, self._decide, medium, inference, stages)
         crops = crops_by_track(medium.found)
         boxes = {number: crops[number][0].box for number in crops}
         return verdict_arrays(verdict, boxes, [member.name for member in self.document.members])
 
     async def _analyze(self, medium: Medium, heatmaps: int, stages: Stages) -> bytes:
-        readings, outputs = await self._infer(medium.found, stages)
-        return await in_thread(self.workbench.pool, self._answer, medium, readings, outputs, heatmaps, stages)
+        inference = await self._run(medium.found, stages)
+        return await in_thread(self.workbench.pool, self._answer, medium, inference, heatmaps, stages)
 
-    async def _infer(self, found: FacesFound, stages: Stages) -> tuple[Readings, dict[str, Outputs]]:
-        """Return which crops each member reads, and the outputs of its network ``model`` for those, in their order."""
+    async def _run(self, found: FacesFound, stages: Stages) -> Inference:
+        """Run the members' networks over the crops, and their clip networks over the clips of what those gave."""
         if not found.crops:
-            return Readings(), {}
-        members = self.document.members
-        readings = await in_thread(self.workbench.pool, stages.timed, "preprocess", read_crops, members, found.crops)
+            return Inference()
+        pool, members = self.workbench.pool, self.document.members
+        readings = await in_thread(pool, stages.timed, "preprocess", read_crops, members, found.crops)
         work = self.workbench.infer(readings.items, stages)
         readings = Readings(rows=readings.rows)  # what is queued holds the arrays until it is done
-        return readings, await work
+        outputs = await work
+        tracks = positions_by_track(found.crops)
+        clips = await in_thread(
+            pool, stages.timed, "preprocess", cut_clips, self.document, readings, found.crops, outputs
+        )
+        clip_outputs = await self.workbench.infer(clips.items, stages, CLIP)
+        return Inference(tracks, readings, outputs, clips, clip_outputs)
 
-    def _decide(
-        self, medium: Medium, readings: Readings, outputs: Mapping[str, Outputs], stages: Stages
-    ) -> FaceVerdict:
-        crops = medium.found.crops
-        tracks = {
-            track: {
-                member.name: self._scores(member, outputs[member.name], rows, [crops[at] for at in positions], stages)
-                for member in self.document.members
-                if (rows := readings.rows_of(member.name, positions))
-            }
-            for track, positions in positions_by_track(crops).items()
-        }
+    def _decide(self, medium: Medium, inference: Inference, stages: Stages) -> FaceVerdict:
+        members = [member.name for member in self.document.members]
+        tracks = {number: {name: inference.scores(name, number) for name in members} for number in inference.tracks}
         return stages.timed("postprocess", decide_tracks, self.document, tracks, min_frames=medium.min_frames)
 
-    def _scores(
-        self, member: BundleMember, outputs: Outputs, rows: Sequence[int], crops: Sequence[FaceCrop], stages: Stages
-    ) -> MemberScores:
-        """Return a member's scores of one track, whose crops are these rows of the outputs."""
-        logits = outputs["logits"][rows, 0]
-        networks = self.workbench.networks[member.name]
-        if CLIP not in networks:
-            return MemberScores(logits)
-        parts = track_windows(crops, self.document, member)
-        vectors, lengths = clip_inputs(outputs["vectors"][rows], parts, member.input.frames)
-        clips = stages.timed("inference", networks[CLIP], {"vectors": vectors, "lengths": lengths})
-        return MemberScores(logits, clips["logits"][:, 0])
-
-    def _answer(
-        self, medium: Medium, readings: Readings, outputs: Mapping[str, Outputs], heatmaps: int, stages: Stages
-    ) -> bytes:
-        verdict = self._decide(medium, readings, outputs, stages)
+    def _answer(self, medium: Medium, inference: Inference, heatmaps: int, stages: Stages) -> bytes:
+        verdict = self._decide(medium, inference, stages)
         fields = stages.timed("postprocess", verdict_document, verdict, medium.found)
         suspects = most_suspicious(verdict, medium.found, heatmaps)
         pictures = [
             document
             for suspect in suspects
-            if (document := stages.timed("postprocess", self._heatmap, suspect, readings, outputs)) is not None
+            if (document := stages.timed("postprocess", self._heatmap, suspect, inference)) is not None
         ]
         timings = FaceTimings.model_validate(stages.finish())
         analysis = FaceAnalysis(
@@ -129,16 +142,17 @@ class FaceAnalyzer(Analyzer[FaceOptions]):
         self._observe(verdict, analysis, stages)
         return analysis.model_dump_json().encode()
 
-    def _heatmap(self, suspect: Suspect, readings: Readings, outputs: Mapping[str, Outputs]) -> HeatmapDocument | None:
+    def _heatmap(self, suspect: Suspect, inference: Inference) -> HeatmapDocument | None:
         """Return where a face looks manipulated; None where no member that read it has a heatmap."""
         crop = suspect.crop
         maps: dict[str, NDArray[np.float32]] = {}
         for member in self.document.members:
-            rows = readings.rows_of(member.name, [suspect.position])
-            if rows and "heatmap" in outputs[member.name]:
-                maps[member.name] = heatmap_of(member, outputs[member.name]["heatmap"][rows[0], 0], crop.sample)
-        heat = ensemble_heatmap(maps, self._weights)
-        if heat is None:
+            rows = inference.readings.rows_of(member.name, [suspect.position])
+            if rows and "heatmap" in inference.outputs[member.name]:
+                heat = inference.outputs[member.name]["heatmap"][rows[0], 0]
+                maps[member.name] = heatmap_of(member, heat, crop.sample)
+        joined = ensemble_heatmap(maps, self._weights)
+        if joined is None:
             return None
         return HeatmapDocument(
             face=crop.track,
@@ -146,7 +160,7 @@ class FaceAnalyzer(Analyzer[FaceOptions]):
             time=round(crop.time_ms / 1000, 6),
             probability=round(suspect.probability, 6),
             members=list(maps),
-            picture=base64.b64encode(encode_png(lay_heat(crop.rgb, heat))).decode(),
+            picture=base64.b64encode(encode_png(lay_heat(crop.rgb, joined))).decode(),
         )
 
     def _observe(self, verdict: FaceVerdict, analysis: FaceAnalysis, stages: Stages) -> None:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from bundle.runtimes import Run
 from bundle.serving import Item, Outputs
-from serving.batcher import Batcher, stack_items
+from serving.batcher import Batcher, Job, Lane, NetworkName, stack_items
 
 Batch = Mapping[str, NDArray[Any]]
+A, B = NetworkName("a"), NetworkName("b")
 
 
 def tiles(*values: int) -> list[Item]:
@@ -49,26 +50,24 @@ def gate() -> Iterator[Gate]:
 
 
 def batcher(run: Run, max_batch: int = 4, delay: float = 0.0) -> Batcher:
-    return Batcher({"a": run}, max_batch=max_batch, delay=delay)
+    return Batcher({A: Lane(run, max_batch, delay)})
 
 
 @given(
-    counts=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9)), min_size=1, max_size=12),
+    counts=st.lists(st.tuples(st.sampled_from([A, B]), st.integers(1, 9)), min_size=1, max_size=12),
     max_batch=st.integers(1, 5),
     delay=st.sampled_from([0.0, 0.001]),
     passes=st.integers(1, 3),
 )
 @settings(max_examples=60, deadline=None)
 def test_every_tile_gets_its_own_outputs_in_order_and_no_batch_is_too_large(
-    counts: list[tuple[str, int]], max_batch: int, delay: float, passes: int
+    counts: list[tuple[NetworkName, int]], max_batch: int, delay: float, passes: int
 ) -> None:
-    seen: list[tuple[str, int]] = []
+    seen: list[tuple[NetworkName, int]] = []
     shared = Batcher(
-        {"a": echo, "b": lambda inputs: echo(inputs, 0.5)},
-        max_batch=max_batch,
-        delay=delay,
+        {A: Lane(echo, max_batch, delay), B: Lane(lambda inputs: echo(inputs, 0.5), max_batch, delay)},
         passes=passes,
-        observe=lambda member, size, _: seen.append((member, size)),
+        observe=lambda name, size, _: seen.append((name, size)),
     )
     jobs = []
     for number, (member, count) in enumerate(counts):
@@ -77,13 +76,13 @@ def test_every_tile_gets_its_own_outputs_in_order_and_no_batch_is_too_large(
     for member, values, job in jobs:
         outputs = job.future.result(10)
         assert outputs["logits"].shape == (len(values), 1, 4, 4)
-        expected = [value + (0.5 if member == "b" else 0) for value in values]
+        expected = [value + (0.5 if member == B else 0) for value in values]
         assert outputs["logits"][:, 0, 0, 0].tolist() == expected
         assert outputs["vectors"].tolist() == [[-value, -value] for value in expected]
         assert job.seconds > 0
     shared.stop()
     assert max(size for _, size in seen) <= max_batch
-    for name in "ab":
+    for name in (A, B):
         assert sum(size for member, size in seen if member == name) == sum(n for member, n in counts if member == name)
 
 
@@ -100,7 +99,7 @@ def test_items_of_several_inputs_are_stacked_name_by_name() -> None:
         for tile, present, length in zip(tiles(1, 2, 3), (True, False, True), (10, 20, 30), strict=True)
     ]
     shared = batcher(network)
-    assert shared.submit("a", items).future.result(10)["logits"].tolist() == [[11], [20], [33]]
+    assert shared.submit(A, items).future.result(10)["logits"].tolist() == [[11], [20], [33]]
     shared.stop()
     assert seen == [{"tiles": ((3, 3, 4, 4), "uint8"), "tiles_present": ((3,), "bool"), "lengths": ((3,), "int64")}]
 
@@ -115,9 +114,9 @@ def test_a_batch_is_contiguous_whatever_its_items_are_views_of() -> None:
 
 def test_tiles_of_several_requests_share_a_forward_pass(gate: Gate) -> None:
     shared = batcher(gate)
-    first = shared.submit("a", tiles(1))
+    first = shared.submit(A, tiles(1))
     assert gate.entered.wait(10)
-    others = [shared.submit("a", tiles(2, 3)), shared.submit("a", tiles(4))]
+    others = [shared.submit(A, tiles(2, 3)), shared.submit(A, tiles(4))]
     gate.open.set()
     for job in (first, *others):
         job.future.result(10)
@@ -126,9 +125,9 @@ def test_tiles_of_several_requests_share_a_forward_pass(gate: Gate) -> None:
 
 def test_a_small_picture_does_not_wait_for_the_end_of_a_large_one(gate: Gate) -> None:
     shared = batcher(gate, max_batch=2)
-    large = shared.submit("a", tiles(*range(10)))
+    large = shared.submit(A, tiles(*range(10)))
     assert gate.entered.wait(10)
-    small = shared.submit("a", tiles(99))
+    small = shared.submit(A, tiles(99))
     gate.open.set()
     small.future.result(10)
     large.future.result(10)
@@ -142,16 +141,17 @@ def test_as_many_forward_passes_as_asked_for_run_at_one_time() -> None:
         together.wait(10)  # raises when no second pass comes
         return echo(inputs)
 
-    double = Batcher({"a": meet}, max_batch=1, delay=0, passes=2)
-    assert double.submit("a", tiles(1, 2)).future.result(10)["logits"][:, 0, 0, 0].tolist() == [1, 2]
+    double = Batcher({A: Lane(meet, 1)}, passes=2)
+    assert double.submit(A, tiles(1, 2)).future.result(10)["logits"][:, 0, 0, 0].tolist() == [1, 2]
     double.stop()
     assert not double.alive
 
 
 def test_members_take_turns(gate: Gate) -> None:
     order: list[str] = []
-    both = Batcher({"a": gate, "b": gate}, max_batch=1, delay=0, observe=lambda member, *_: order.append(member))
-    jobs = [both.submit(member, tiles(1, 1, 1)) for member in "ab"]
+    lanes = dict.fromkeys((A, B), Lane(gate, 1))
+    both = Batcher(lanes, observe=lambda name, *_: order.append(name.member))
+    jobs = [both.submit(name, tiles(1, 1, 1)) for name in (A, B)]
     gate.open.set()
     for job in jobs:
         job.future.result(10)
@@ -162,9 +162,9 @@ def test_members_take_turns(gate: Gate) -> None:
 def test_an_incomplete_batch_waits_for_more_but_not_longer_than_allowed(gate: Gate) -> None:
     gate.open.set()
     patient = batcher(gate, delay=0.3)
-    jobs = [patient.submit("a", tiles(1))]
+    jobs = [patient.submit(A, tiles(1))]
     time.sleep(0.05)
-    jobs.append(patient.submit("a", tiles(2)))
+    jobs.append(patient.submit(A, tiles(2)))
     for job in jobs:
         job.future.result(10)
     assert gate.batches == [[1, 2]]
@@ -173,15 +173,15 @@ def test_an_incomplete_batch_waits_for_more_but_not_longer_than_allowed(gate: Ga
 def test_a_full_batch_does_not_wait(gate: Gate) -> None:
     gate.open.set()
     patient = batcher(gate, max_batch=2, delay=30.0)
-    patient.submit("a", tiles(1, 2)).future.result(10)
+    patient.submit(A, tiles(1, 2)).future.result(10)
     assert gate.batches == [[1, 2]]
 
 
 def test_what_is_cancelled_is_not_run(gate: Gate) -> None:
     shared = batcher(gate, max_batch=2)
-    first = shared.submit("a", tiles(1))
+    first = shared.submit(A, tiles(1))
     assert gate.entered.wait(10)
-    given_up, kept = shared.submit("a", tiles(2, 3, 4)), shared.submit("a", tiles(5))
+    given_up, kept = shared.submit(A, tiles(2, 3, 4)), shared.submit(A, tiles(5))
     assert shared.waiting == 4
     assert given_up.future.cancel()
     assert shared.waiting == 1
@@ -198,13 +198,96 @@ def test_a_failure_concerns_the_requests_of_its_batch_and_no_others() -> None:
         return echo(inputs)
 
     shared = batcher(fragile, max_batch=1)
-    bad, good = shared.submit("a", tiles(1, 13, 2)), shared.submit("a", tiles(3))
+    bad, good = shared.submit(A, tiles(1, 13, 2)), shared.submit(A, tiles(3))
     with pytest.raises(ValueError, match="unlucky"):
         bad.future.result(10)
     assert good.future.result(10)["logits"][0, 0, 0, 0] == 3
-    assert shared.submit("a", tiles(4)).future.result(10)["logits"][0, 0, 0, 0] == 4
+    assert shared.submit(A, tiles(4)).future.result(10)["logits"][0, 0, 0, 0] == 4
     assert shared.alive
     assert shared.failures == 0  # counted one after another, and the last passes were fine
+
+
+def test_outputs_that_cannot_be_handed_over_concern_their_job_alone() -> None:
+    def growing(inputs: Batch) -> Outputs:
+        """Answer with wider rows from batch to batch, which the second half of a job cannot join."""
+        widths.append(len(widths) + 1)
+        return {"logits": np.zeros((len(inputs["tiles"]), widths[-1]), dtype=np.float32)}
+
+    widths: list[int] = []
+    shared = batcher(growing, max_batch=2)
+    jobs = [shared.submit(A, tiles(*range(count))) for count in (3, 1, 1)]
+    with pytest.raises(ValueError, match="broadcast"):
+        jobs[0].future.result(10)
+    assert [job.future.result(10)["logits"].shape[0] for job in jobs[1:]] == [1, 1]
+    assert shared.alive
+    shared.stop()
+
+
+def test_an_exception_while_a_job_is_completed_leaves_the_threads_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Job.put
+
+    def fragile(job: Job, *given: Any) -> None:
+        if job is bad:
+            raise MemoryError("no room for the outputs")
+        put(job, *given)
+
+    gate = Gate()
+    shared = batcher(gate, max_batch=4)
+    first = shared.submit(A, tiles(0))
+    assert gate.entered.wait(10)
+    bad, good = shared.submit(A, tiles(1)), shared.submit(A, tiles(2))
+    monkeypatch.setattr(Job, "put", fragile)
+    gate.open.set()
+    with pytest.raises(MemoryError, match="no room"):
+        bad.future.result(10)
+    for job in (first, good, shared.submit(A, tiles(3))):
+        job.future.result(10)
+    assert shared.alive
+    shared.stop()
+    assert gate.batches == [[0], [1, 2], [3]]
+
+
+def test_an_exception_while_a_pass_is_counted_leaves_the_threads_running() -> None:
+    def refuse(name: NetworkName, size: int, seconds: float) -> None:
+        if size == 2:
+            raise KeyError("no such label")
+
+    shared = Batcher({A: Lane(echo, 4)}, observe=refuse)
+    with pytest.raises(KeyError, match="no such label"):
+        shared.submit(A, tiles(1, 2)).future.result(10)
+    assert shared.submit(A, tiles(3)).future.result(10)["logits"].shape[0] == 1
+    assert shared.alive
+    shared.stop()
+
+
+def test_a_network_that_answers_for_another_number_of_items_is_an_error() -> None:
+    one_row = batcher(lambda inputs: {"logits": np.zeros((1, 1), dtype=np.float32)})
+    with pytest.raises(ValueError, match=r"a\.model gave 1 rows of logits for 3 items"):
+        one_row.submit(A, tiles(1, 2, 3)).future.result(10)
+    assert one_row.submit(A, tiles(1)).future.result(10)["logits"].tolist() == [[0]]
+    one_row.stop()
+
+
+def test_each_network_has_a_batch_limit_and_a_duration_of_its_own(gate: Gate) -> None:
+    def slow(inputs: Batch) -> Outputs:
+        time.sleep(0.2)
+        return echo(inputs)
+
+    sizes: list[tuple[str, int]] = []
+    clips = NetworkName("a", "clip")
+    shared = Batcher(
+        {A: Lane(gate, 1), clips: Lane(slow, 8)}, observe=lambda name, size, _: sizes.append((name.network, size))
+    )
+    shared.submit(clips, tiles(0)).future.result(10)
+    first = shared.submit(A, tiles(1))
+    assert gate.entered.wait(10)
+    others = [shared.submit(A, tiles(2, 3)), shared.submit(clips, tiles(4, 5)), shared.submit(clips, tiles(6))]
+    assert shared.backlog_seconds >= 3 * 0.2  # three clips; how long a tile takes is not known yet
+    gate.open.set()
+    for job in (first, *others):
+        job.future.result(10)
+    shared.stop()
+    assert sorted(sizes[1:]) == [("clip", 3), ("model", 1), ("model", 1), ("model", 1)]
 
 
 def test_failures_one_after_another_are_counted() -> None:
@@ -214,19 +297,19 @@ def test_failures_one_after_another_are_counted() -> None:
     shared = batcher(broken)
     for _ in range(3):
         with pytest.raises(RuntimeError, match="CUDA"):
-            shared.submit("a", tiles(1)).future.result(10)
+            shared.submit(A, tiles(1)).future.result(10)
     assert shared.failures == 3
 
 
 def test_stopping_finishes_what_is_queued_and_takes_nothing_more(gate: Gate) -> None:
     shared = batcher(gate, max_batch=1)
-    jobs = [shared.submit("a", tiles(value)) for value in (1, 2, 3)]
+    jobs = [shared.submit(A, tiles(value)) for value in (1, 2, 3)]
     gate.open.set()
     shared.stop()
     assert [job.future.result(0)["logits"][0, 0, 0, 0] for job in jobs] == [1, 2, 3]
     assert not shared.alive
     with pytest.raises(RuntimeError, match="stopped"):
-        shared.submit("a", tiles(4))
+        shared.submit(A, tiles(4))
 
 
 def test_the_backlog_is_the_waiting_tiles_times_their_mean_duration(gate: Gate) -> None:
@@ -237,12 +320,12 @@ def test_the_backlog_is_the_waiting_tiles_times_their_mean_duration(gate: Gate) 
     shared = batcher(slow, max_batch=2)
     assert shared.backlog_seconds == 0
     gate.open.set()
-    shared.submit("a", tiles(1, 2)).future.result(10)
+    shared.submit(A, tiles(1, 2)).future.result(10)
     gate.open.clear()
     gate.entered.clear()
-    shared.submit("a", tiles(1))
+    shared.submit(A, tiles(1))
     assert gate.entered.wait(10)
-    shared.submit("a", tiles(*range(10)))
+    shared.submit(A, tiles(*range(10)))
     assert 10 * 0.02 <= shared.backlog_seconds < 10
 
 
@@ -257,17 +340,17 @@ def test_a_request_that_is_alone_gets_all_threads_and_one_in_company_does_not(ga
         used.append("wide")
         return gate(inputs)
 
-    shared = Batcher({"a": narrow}, max_batch=1, delay=0, passes=2, alone={"a": wide})
-    first = shared.submit("a", tiles(1))
+    shared = Batcher({A: Lane(narrow, 1, alone=wide)}, passes=2)
+    first = shared.submit(A, tiles(1))
     assert gate.entered.wait(10)
-    second = shared.submit("a", tiles(2))  # beside the first
+    second = shared.submit(A, tiles(2))  # beside the first
     while shared.waiting:
         time.sleep(0.001)
     gate.open.set()
     for job in (first, second):
         job.future.result(10)
     assert used == ["wide", "narrow"]
-    shared.submit("a", tiles(3, 4)).future.result(10)  # a large picture is company to itself
+    shared.submit(A, tiles(3, 4)).future.result(10)  # a large picture is company to itself
     assert used[2:] in (["narrow", "narrow"], ["narrow", "wide"])
     shared.stop()
 
@@ -282,14 +365,9 @@ def test_members_that_are_asked_at_the_same_moment_are_not_alone(gate: Gate) -> 
 
         return run
 
-    both = Batcher(
-        {"a": named("narrow"), "b": named("narrow")},
-        max_batch=1,
-        delay=0,
-        passes=2,
-        alone={"a": named("wide"), "b": named("wide")},
-    )
-    jobs = both.submit_all({"a": tiles(1), "b": tiles(2)})
+    lanes = {name: Lane(named("narrow"), 1, alone=named("wide")) for name in (A, B)}
+    both = Batcher(lanes, passes=2)
+    jobs = both.submit_all({A: tiles(1), B: tiles(2)})
     assert gate.entered.wait(10)
     gate.open.set()
     for job in jobs.values():

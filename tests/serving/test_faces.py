@@ -3,7 +3,10 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +16,27 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from bundle import open_networks, read_bundle
+from bundle.document import CLIP, MODEL
 from bundle.faces.analysis import analyze_faces
 from bundle.faces.documents import FaceAnalysis, FaceOptions
 from bundle.faces.verdict import FaceVerdict
+from bundle.serving import Item, Outputs
+from bundle.task import BUNDLE_TASKS
+from bundle.work import Stages
 from media.extraction import ClipFrames, ExtractionSpec, FaceSpec
 from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
 from media.pictures import decode_picture
 from media.video import VideoLimits
 from media.view import StoredSample
 from serving.app import create_app
-from serving.batcher import stack_items
+from serving.batcher import Batcher, Lane, NetworkName, stack_items
+from serving.metrics import Metrics
+from serving.networks import open_lanes
 from serving.service import Service
+from serving.settings import ServerSettings
+from serving.workbench import ServerWorkbench
+
+CLIPS = NetworkName("clips", CLIP)  # the clip network of the bundle's member of that name
 
 
 def send(client: TestClient, data: bytes, **parameters: object) -> FaceAnalysis:
@@ -94,6 +107,87 @@ def test_real_clips_at_one_time_are_judged_as_one_by_one(
         answer = FaceAnalysis.model_validate_json(document)
         assert answer.outcome == "judged"
         require_same(answer, *directly(face_bundle, data))
+
+
+@dataclass(frozen=True)
+class Together(ServerWorkbench):
+    """A workbench that hands the clips of several requests over at one moment."""
+
+    barrier: asyncio.Barrier
+
+    async def infer(
+        self, items: Mapping[str, Sequence[Item]], stages: Stages, network: str = MODEL
+    ) -> dict[str, Outputs]:
+        """Wait for the other requests first, where clips are asked about."""
+        if network == CLIP:
+            await self.barrier.wait()
+        return await super().infer(items, stages, network)
+
+
+@pytest.fixture
+def run_bundle(face_bundle: Path, changed: Callable[..., Path], tmp_path: Path) -> Path:
+    """The tiny bundle, which looks at a run of eight frames: two clips of four."""
+    frames = ClipFrames(clips=1, length=8)
+    extraction = ExtractionSpec(decoder="pyav", frames=frames, faces=FaceSpec(), store="png")
+    return changed(face_bundle, tmp_path / "runs", extraction=extraction)
+
+
+def test_clips_of_several_requests_share_a_forward_pass_and_are_judged_as_one_by_one(
+    run_bundle: Path, clip: Callable[..., bytes]
+) -> None:
+    bundle, files = read_bundle(run_bundle), [clip(frames) for frames in (9, 11, 24)]
+    settings = ServerSettings(bundle=str(run_bundle), threads=1)
+    metrics = Metrics([BUNDLE_TASKS.get("faces").served])
+    clips_of_all = 2 * len(files)
+    lanes = open_lanes(bundle, settings, passes=1, threads=1)
+    lanes[CLIPS] = replace(lanes[CLIPS], max_batch=clips_of_all, delay=30.0)  # runs as soon as it is full
+    batcher = Batcher(lanes, observe=lambda name, items, _: metrics.batch_size.labels(*name).observe(items))
+
+    async def together() -> list[bytes]:
+        pools = ThreadPoolExecutor(2), ThreadPoolExecutor(3)
+        lent = Together(settings, metrics, *pools, batcher, asyncio.Barrier(len(files)))
+        analyzer = BUNDLE_TASKS.get("faces").analyzer(bundle, lent)
+        options = AnalysisOptions(heatmaps=0)
+        return await asyncio.gather(*(analyzer.analyze_video(io.BytesIO(data), options) for data in files))
+
+    for data, document in zip(files, asyncio.run(together()), strict=True):
+        require_same(FaceAnalysis.model_validate_json(document), *directly(run_bundle, data))
+    batcher.stop()
+    exposed = metrics.render().decode()
+    assert 'veriframe_batch_size_count{member="clips",network="clip"} 1.0' in exposed
+    assert f'veriframe_batch_size_sum{{member="clips",network="clip"}} {clips_of_all}.0' in exposed
+    assert 'veriframe_batch_size_sum{member="clips",network="model"} 24.0' in exposed  # frames
+
+
+def test_clips_of_a_request_that_is_given_up_are_not_run(run_bundle: Path, clip: Callable[..., bytes]) -> None:
+    bundle = read_bundle(run_bundle)
+    settings = ServerSettings(bundle=str(run_bundle), threads=1)
+    lanes = open_lanes(bundle, settings, passes=1, threads=1)
+    running, go_on, sizes = threading.Event(), threading.Event(), []
+
+    def held(inputs: Any) -> Outputs:
+        sizes.append(len(inputs["lengths"]))
+        running.set()
+        assert go_on.wait(30)
+        return lanes[CLIPS].run(inputs)
+
+    batcher = Batcher(lanes | {CLIPS: Lane(held, 1)})
+    metrics = Metrics([BUNDLE_TASKS.get("faces").served])
+    lent = ServerWorkbench(settings, metrics, ThreadPoolExecutor(1), ThreadPoolExecutor(1), batcher)
+    analyzer = BUNDLE_TASKS.get("faces").analyzer(bundle, lent)
+
+    async def give_up() -> None:
+        work = asyncio.ensure_future(analyzer.analyze_video(io.BytesIO(clip(24)), AnalysisOptions()))
+        await asyncio.to_thread(running.wait, 30)
+        assert batcher.waiting == 1  # the second of two clips, bounded and counted like everything else
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        assert batcher.waiting == 0
+
+    asyncio.run(give_up())
+    go_on.set()
+    batcher.stop()
+    assert sizes == [1]
 
 
 def test_a_clip_without_a_face_has_no_verdict(face_client: TestClient, clip: Callable[..., bytes]) -> None:

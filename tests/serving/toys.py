@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import Bundle, BundleFile, BundleMember, ExportedNetwork
+from bundle.document import CLIP, Bundle, BundleFile, BundleMember, ExportedNetwork
 from bundle.reading import VerifiedBundle
 from bundle.runtimes import Run
 from bundle.serving import Analyzer, Outputs
@@ -18,7 +18,7 @@ from core.settings import Settings
 from media.extraction import ExtractionSpec
 from media.spec import InputSpec
 from media.tensors import TensorSpec
-from serving.batcher import Batcher
+from serving.batcher import Batcher, Lane, NetworkName
 from serving.metrics import Metrics
 from serving.settings import ServerSettings
 from serving.workbench import ServerWorkbench
@@ -110,9 +110,9 @@ def workbench(runs: Mapping[str, Run], clips: Mapping[str, Run] | None = None, *
     """Lend an analyzer everything but a server; the networks ``model`` and ``clip`` are these functions, by member."""
     settings = ServerSettings.model_validate({"bundle": "toy", **limits})
     metrics = Metrics(BUNDLE_TASKS.get(name).served for name in BUNDLE_TASKS.names())
-    batcher = Batcher(runs, max_batch=4, delay=0)
-    networks = {name: {"model": run} | ({"clip": clips[name]} if clips else {}) for name, run in runs.items()}
-    return ServerWorkbench(settings, metrics, ThreadPoolExecutor(1), ThreadPoolExecutor(1), networks, batcher)
+    lanes = {NetworkName(member): Lane(run, max_batch=4) for member, run in runs.items()}
+    lanes |= {NetworkName(member, CLIP): Lane(run, max_batch=4) for member, run in (clips or {}).items()}
+    return ServerWorkbench(settings, metrics, ThreadPoolExecutor(1), ThreadPoolExecutor(1), Batcher(lanes))
 
 
 def mean_of(*views: str) -> Run:
