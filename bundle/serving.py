@@ -41,7 +41,7 @@ class Category(Enum):
     UNUSABLE = "unusable"  # it was read, but what it holds cannot be analyzed
     BUSY = "busy"  # the server has no room for it now
     ABANDONED = "abandoned"  # nobody waits for the answer any more
-    FAILED = "failed"  # the server is at fault
+    FAILED = "failed"  # the server is at fault; counted as an outcome, not as a refusal
     UNAVAILABLE = "unavailable"  # the server cannot work yet, or not now
     LATE = "late"  # the answer took too long
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from bundle.serving import Category, RequestError
 from serving.errors import STATUSES, ErrorDocument, headers_of, status_of
+from serving.metrics import ERROR
 from serving.middleware import Observer
 from serving.routes import REFERENCE, build_routes
 from serving.service import Service
@@ -45,7 +46,7 @@ def create_app(service: Service) -> FastAPI:
     @app.exception_handler(Exception)
     async def fail(request: Request, error: Exception) -> Response:
         _log.error("request %s failed: %r", request.scope.get("request_id"), error)
-        service.metrics.rejected.labels("internal").inc()
+        service.metrics.observe_outcome(ERROR)
         status = STATUSES[Category.FAILED]
         return _answer(status, "the server failed; its log has more under this answer's X-Request-ID", "internal")
 

@@ -1,5 +1,6 @@
 """Every metric the server exposes; ``docs/serving.md`` lists them with their meaning."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import (
@@ -16,10 +17,27 @@ from prometheus_client import (
 from bundle.serving import Served
 
 ENSEMBLE = "ensemble"
-# From a thumbnail on a GPU to a large picture on a slow processor.
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ERROR = "error"  # the outcome of what the server itself failed at
 _TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def seconds_buckets(limits: Iterable[float]) -> tuple[float, ...]:
+    """Return upper bounds from a thumbnail on a GPU to beyond the longest time that is allowed.
+
+    1, 2.5 and 5 times the powers of ten from 1 ms up to the first beyond the longest limit, and the limits themselves,
+    so that how many came close to one can be read.
+
+    Args:
+        limits: seconds, at least one.
+    """
+    given = set(limits)
+    bounds = []
+    for bound in (float(f"{step}e{power}") for power in itertools.count(-3) for step in (1, 2.5, 5)):
+        bounds.append(bound)
+        if bound > max(given):
+            return tuple(sorted({*bounds, *given}))
+    raise AssertionError("unreachable")
 
 
 class Metrics:
@@ -27,9 +45,11 @@ class Metrics:
 
     Args:
         served: what the tasks that there are count.
+        time_limits: seconds that a request, or a part of it, may take.
     """
 
-    def __init__(self, served: Iterable[Served]) -> None:
+    def __init__(self, served: Iterable[Served], time_limits: Iterable[float]) -> None:
+        seconds = seconds_buckets(time_limits)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -39,14 +59,14 @@ class Metrics:
             "veriframe_request_seconds",
             "Seconds from a request's header to the end of its answer.",
             ["route"],
-            buckets=_SECONDS,
+            buckets=seconds,
             registry=registry,
         )
         self.stage_seconds = Histogram(
             "veriframe_stage_seconds",
             "Seconds a picture or a video spends in a stage.",
             ["stage"],
-            buckets=_SECONDS,
+            buckets=seconds,
             registry=registry,
         )
         self.batch_size = Histogram(
@@ -61,7 +81,7 @@ class Metrics:
         )
         self.in_flight = Gauge("veriframe_in_flight", "Requests accepted and not yet answered.", registry=registry)
         self.rejected = Counter(
-            "veriframe_rejected", "Requests that were refused or failed, by reason.", ["reason"], registry=registry
+            "veriframe_rejected", "Requests that were refused, by reason.", ["reason"], registry=registry
         )
         self.score = Histogram(
             "veriframe_score", "Scores of pictures and videos, 0 to 1.", ["member"], buckets=_TENTHS, registry=registry
@@ -73,7 +93,10 @@ class Metrics:
             registry=registry,
         )
         self.outcomes = Counter(
-            "veriframe_outcomes", "Pictures and videos looked at, by outcome.", ["outcome"], registry=registry
+            "veriframe_outcomes",
+            "Pictures and videos looked at, by outcome; error where the server failed.",
+            ["outcome"],
+            registry=registry,
         )
         self.bundle_info = Gauge(
             "veriframe_bundle_info",
@@ -81,6 +104,7 @@ class Metrics:
             ["name", "version", "sha256", "runtime"],
             registry=registry,
         )
+        self.outcomes.labels(ERROR)
         self.tallies: dict[str, Histogram] = {}
         for task in served:
             for stage in task.stages:  # present from the start, so that rates have a first value

@@ -43,7 +43,7 @@ class Service:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.served = tuple(BUNDLE_TASKS.get(name).served for name in BUNDLE_TASKS.names())
-        self.metrics = Metrics(self.served)
+        self.metrics = Metrics(self.served, settings.time_limits)
         self.intake = Intake(
             settings.queue, settings.open_bytes, lambda: self._batcher.backlog_seconds if self._batcher else 0.0
         )

@@ -80,6 +80,11 @@ class ServerSettings(Settings):
     cache: str | None = None
     """folder for a fetched bundle; default: a temporary one"""
 
+    @property
+    def time_limits(self) -> tuple[float, ...]:
+        """Seconds that a picture and a video may take to be answered, and a request in all, its body included."""
+        return self.timeout, self.video_timeout, self.body_timeout + max(self.timeout, self.video_timeout)
+
 
 def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str] = os.environ) -> ServerSettings:
     """Read the command line over the environment.

@@ -137,7 +137,7 @@ def test_clips_of_several_requests_share_a_forward_pass_and_are_judged_as_one_by
 ) -> None:
     bundle, files = read_bundle(run_bundle), [clip(frames) for frames in (9, 11, 24)]
     settings = ServerSettings(bundle=str(run_bundle), threads=1)
-    metrics = Metrics([BUNDLE_TASKS.get("faces").served])
+    metrics = Metrics([BUNDLE_TASKS.get("faces").served], settings.time_limits)
     clips_of_all = 2 * len(files)
     lanes = open_lanes(bundle, settings, passes=1, threads=1)
     lanes[CLIPS] = replace(lanes[CLIPS], max_batch=clips_of_all, delay=30.0)  # runs as soon as it is full
@@ -172,7 +172,7 @@ def test_clips_of_a_request_that_is_given_up_are_not_run(run_bundle: Path, clip:
         return lanes[CLIPS].run(inputs)
 
     batcher = Batcher(lanes | {CLIPS: Lane(held, 1)})
-    metrics = Metrics([BUNDLE_TASKS.get("faces").served])
+    metrics = Metrics([BUNDLE_TASKS.get("faces").served], settings.time_limits)
     lent = ServerWorkbench(settings, metrics, ThreadPoolExecutor(1), ThreadPoolExecutor(1), batcher)
     analyzer = BUNDLE_TASKS.get("faces").analyzer(bundle, lent)
 

@@ -12,7 +12,7 @@ from bundle.regions.documents import Analysis
 from bundle.serving import Item
 from media.pictures import decode_picture
 from serving.app import create_app
-from serving.batcher import stack_items
+from serving.batcher import Lane, stack_items
 from serving.service import Service
 from serving.settings import ServerSettings
 from serving.tensors import InferenceResponse
@@ -107,9 +107,8 @@ def test_a_failure_of_the_runtime_is_500_and_asks_for_a_restart_when_it_stays(
 
     batcher = service._batcher
     assert batcher is not None
-    whole = batcher._run
-    for name in ("_run", "_alone"):
-        monkeypatch.setattr(batcher, name, dict.fromkeys(whole, broken))
+    whole = batcher._lanes
+    monkeypatch.setattr(batcher, "_lanes", dict.fromkeys(whole, Lane(broken, 1)))
     for _ in range(3):
         answer = client.post("/v1/analyze", files={"file": picture()})
         assert answer.status_code == 500
@@ -117,10 +116,12 @@ def test_a_failure_of_the_runtime_is_500_and_asks_for_a_restart_when_it_stays(
         assert "CUDA" not in answer.text  # what the log has is not for strangers
     assert client.get("/v2/health/live").status_code == 503
     assert client.get("/v2/health/ready").status_code == 503
-    for name in ("_run", "_alone"):
-        monkeypatch.setattr(batcher, name, whole)
+    monkeypatch.setattr(batcher, "_lanes", whole)
     assert client.post("/v1/analyze", files={"file": picture()}).status_code == 200
     assert client.get("/v2/health/live").status_code == 200
+    exposed = client.get("/metrics").text
+    assert 'veriframe_outcomes_total{outcome="error"} 3.0' in exposed
+    assert "veriframe_rejected_total{" not in exposed  # nothing was refused
 
 
 def test_before_the_bundle_is_there_the_server_is_live_and_not_ready(

@@ -109,7 +109,7 @@ def verified(
 def workbench(runs: Mapping[str, Run], clips: Mapping[str, Run] | None = None, **limits: Any) -> ServerWorkbench:
     """Lend an analyzer everything but a server; the networks ``model`` and ``clip`` are these functions, by member."""
     settings = ServerSettings.model_validate({"bundle": "toy", **limits})
-    metrics = Metrics(BUNDLE_TASKS.get(name).served for name in BUNDLE_TASKS.names())
+    metrics = Metrics((BUNDLE_TASKS.get(name).served for name in BUNDLE_TASKS.names()), settings.time_limits)
     lanes = {NetworkName(member): Lane(run, max_batch=4) for member, run in runs.items()}
     lanes |= {NetworkName(member, CLIP): Lane(run, max_batch=4) for member, run in (clips or {}).items()}
     return ServerWorkbench(settings, metrics, ThreadPoolExecutor(1), ThreadPoolExecutor(1), Batcher(lanes))
