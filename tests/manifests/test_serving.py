@@ -1,12 +1,15 @@
 """The two overlays against the server they start: its settings, its routes, its images."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from manifests.__main__ import build
 from pipelines.resources import ClusterSettings
 from serving.app import create_app
 from serving.service import Service
@@ -194,3 +197,26 @@ def test_traffic_out_is_names_and_the_store_only(overlay: Objects) -> None:
     blocks = {block["ipBlock"]["cidr"]: block["ipBlock"]["except"] for block in outside["to"]}
     assert "169.254.0.0/16" in blocks["0.0.0.0/0"]
     assert "fd00:ec2::254/128" in blocks["::/0"]
+
+
+def test_names_are_asked_of_the_dns_pods_or_of_the_node_itself_and_of_nobody_else(overlay: Objects) -> None:
+    pods, *addresses = overlay["NetworkPolicy"]["spec"]["egress"][0]["to"]
+    assert pods["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
+    (labels,) = pods["podSelector"]["matchExpressions"]
+    assert (labels["key"], labels["operator"]) == ("k8s-app", "In")
+    assert set(labels["values"]) == {"kube-dns", "coredns", "node-local-dns"}
+    assert "matchLabels" not in pods["podSelector"]  # kustomize did not put the server's own labels there
+    # NodeLocal DNSCache and Cloud DNS of GKE: both have the host's network, where no selector finds them.
+    assert [one["ipBlock"] for one in addresses] == [{"cidr": "169.254.20.10/32"}, {"cidr": "169.254.169.254/32"}]
+
+
+def test_the_documented_patch_lets_names_be_asked_at_the_address_of_the_service(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (patch,) = re.findall(r"^```yaml\n(# kustomization\.yaml.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    copied = tmp_path / "manifests"
+    shutil.copytree(ROOT / "manifests", copied)
+    (copied / "overlays" / "mine").mkdir()
+    (copied / "overlays" / "mine" / "kustomization.yaml").write_text(patch)
+    documents = [one for one in yaml.safe_load_all(build(copied / "overlays" / "mine")) if one]
+    (policy,) = (one for one in documents if one["kind"] == "NetworkPolicy")
+    assert {"ipBlock": {"cidr": "10.96.0.10/32"}} in policy["spec"]["egress"][0]["to"]
