@@ -147,7 +147,7 @@ def test_clips_of_several_requests_share_a_forward_pass_and_are_judged_as_one_by
         pools = ThreadPoolExecutor(2), ThreadPoolExecutor(3)
         lent = Together(settings, metrics, *pools, batcher, asyncio.Barrier(len(files)))
         analyzer = BUNDLE_TASKS.get("faces").analyzer(bundle, lent)
-        options = AnalysisOptions(heatmaps=0)
+        options = FaceOptions(heatmaps=0)
         return await asyncio.gather(*(analyzer.analyze_video(io.BytesIO(data), options) for data in files))
 
     for data, document in zip(files, asyncio.run(together()), strict=True):
@@ -177,7 +177,7 @@ def test_clips_of_a_request_that_is_given_up_are_not_run(run_bundle: Path, clip:
     analyzer = BUNDLE_TASKS.get("faces").analyzer(bundle, lent)
 
     async def give_up() -> None:
-        work = asyncio.ensure_future(analyzer.analyze_video(io.BytesIO(clip(24)), AnalysisOptions()))
+        work = asyncio.ensure_future(analyzer.analyze_video(io.BytesIO(clip(24)), FaceOptions()))
         await asyncio.to_thread(running.wait, 30)
         assert batcher.waiting == 1  # the second of two clips, bounded and counted like everything else
         work.cancel()
