@@ -139,20 +139,20 @@ class _Extractions:
     def add(self, dataset: str, source: Any, store: Any) -> Any:
         """Declare the extraction of a data set and return its task; the source is mutable, so nothing is cached."""
         given = self._given(dataset, source, store)
+        task = extract_frames(**given, indexes=f"{store}/indexes")
         if dataset in self._shares:
             # Both as they are: local runs resolve what is put together from parameters in tasks alone.
-            done = self._shares[dataset](source=source, store=store)
-            task = extract_frames(**given, indexes=f"{store}/indexes", chunks=f"{store}/chunks/{dataset}").after(done)
-        else:
-            task = extract_frames(**given, indexes=f"{store}/indexes")
+            task.after(self._shares[dataset](source=source, store=store))
         self._place(task, self._pipeline.recipe.resources.extract, names.EXTRACTOR).set_caching_options(False)
         return task.set_display_name(f"extract-{dataset}")
 
     def _given(self, dataset: str, source: Any, store: Any) -> dict[str, Any]:
-        folder = self._pipeline.recipe.datasets[dataset].source
+        settings = self._pipeline.recipe.datasets[dataset]
         return {
-            "source": f"{source}/{folder}" if folder else source,
+            "source": f"{source}/{settings.source}" if settings.source else source,
             "shards": f"{store}/shards",
+            "chunks": f"{store}/chunks/{dataset}",  # a retry's new pod goes on from there
+            "parts": settings.parts,
             "recipe": self._pipeline.extraction[dataset].to_json(),
         }
 
@@ -165,10 +165,9 @@ class _Extractions:
 
         @dsl.pipeline(name=f"extract-shares-{dataset}")
         def shares(source: str, store: str) -> None:
-            """Let every share put what it finished into the store of chunks."""
+            """Let every share store its shards, and leave its rows with the chunks."""
             with dsl.ParallelFor(list(range(parts)), name="shares") as part:
-                chunks = f"{store}/chunks/{dataset}"
-                task = extract_frames(**self._given(dataset, source, store), chunks=chunks, part=part, parts=parts)
+                task = extract_frames(**self._given(dataset, source, store), part=part)
                 self._place(task, self._pipeline.recipe.resources.extract, names.EXTRACTOR).set_caching_options(False)
 
         return shares

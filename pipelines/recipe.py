@@ -62,7 +62,8 @@ class DatasetSettings(Settings):
     """Keys of the extraction recipe, laid over those that all data sets share. ``dataset`` is the key under which this
     entry stands."""
     parts: int = Field(default=1, ge=1, le=1000)
-    """Machines that share the work before the task that joins what they did; 1 does it all in one."""
+    """Machines that share the work, each with shards of its own, before the task that joins their rows; 1 does it all
+    in one."""
 
 
 class Stage(Settings):

@@ -24,8 +24,11 @@ def _step(argv: Sequence[str] | None) -> None:
     parser.add_argument("--recipe", required=True, type=Path, help="YAML or JSON file with the step's settings")
     parser.add_argument("--workers", type=int, help="processes (default: one a processor)")
     parser.add_argument("--work", type=Path, help="folder for unfinished work (default: .work in the output)")
-    parser.add_argument("--chunks", default="", help="folder or s3:// prefix of what other machines' parts finished")
-    parser.add_argument("--part", type=_part, metavar="K/N", help="do only the K-th of N shares, from 0, into --chunks")
+    parser.add_argument("--chunks", default="", help="folder or s3:// prefix where finished chunks are kept")
+    parser.add_argument(
+        "--part", type=int, help="do only this share, from 0; without it, what is missing and the index"
+    )
+    parser.add_argument("--parts", type=int, default=1, help="number of shares that machines do side by side")
     given = parser.parse_args(argv)
     summary = extract_frames(
         given.source,
@@ -36,13 +39,9 @@ def _step(argv: Sequence[str] | None) -> None:
         work=given.work,
         chunks=given.chunks,
         part=given.part,
+        parts=given.parts,
     )
     print(json.dumps(asdict(summary), indent=2))
-
-
-def _part(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    return int(part), int(parts)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from core.errors import BadInputError
 from core.files import write_text
-from core.storage import Store, open_store
+from core.storage import Store
 from data.entries.entry import Entry, Rejection
 from data.entries.kind import EntryKind
 from data.entries.sample import Sample
@@ -27,7 +27,7 @@ from data.samples import sample_id
 from data.shards import FragmentWriter
 from media.pictures import encode_png
 
-PREVIEWS = 4  # of each class in each chunk; the report chooses from them
+PREVIEWS = 4  # of each class in each chunk, and no more than it has entries; the report chooses from them
 PREVIEW_SIDE = 160  # px
 _OUTLINE = (255, 40, 40)
 
@@ -43,8 +43,6 @@ class Job:
         settings: how they are extracted.
         dataset: name of the data set.
         entries: what to extract.
-        chunks: URI of a store of finished chunks, from which the files are taken if they are there.
-        share: whether the files are put into that store, and not kept in the folder.
         crashed: positions of the entries that killed a worker, with what happened; they are rejected untouched.
     """
 
@@ -54,8 +52,6 @@ class Job:
     settings: EntrySettings
     dataset: str
     entries: tuple[Entry, ...]
-    chunks: str = ""
-    share: bool = False
     crashed: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -69,8 +65,8 @@ def rows_path(folder: Path, chunk: str) -> Path:
     return folder / f"{chunk}.jsonl"
 
 
-def do_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> None:
-    """Have a chunk's files in their place: taken from the store of finished chunks, or extracted.
+def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> None:
+    """Write the fragment and the rows of a chunk: a line of JSON for each sample, with ``row`` or ``rejected``.
 
     Args:
         job: what to do.
@@ -80,24 +76,6 @@ def do_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> None:
     Raises:
         StorageError: when a store as a whole cannot be read or written; never for one bad entry of a folder.
     """
-    fragment, rows = fragment_path(job.folder, job.name), rows_path(job.folder, job.name)
-    finished = open_store(job.chunks) if job.chunks else None
-    if finished is None or finished.head(rows.name) is None:
-        extract_chunk(job, store, starting)
-        if finished is not None and job.share:
-            for path in (fragment, rows):  # as in a folder, the rows come last
-                finished.upload(path, path.name)
-                path.unlink()
-        return
-    for position in range(len(job.entries)):
-        starting(position)
-    if not job.share:
-        for path in (fragment, rows):
-            finished.download(path.name, path)
-
-
-def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> None:
-    """Write the fragment and the rows of a chunk: a line of JSON for each sample, with ``row`` or ``rejected``."""
     lines: list[str] = []
     previews: Counter[int] = Counter()
     with (
@@ -120,7 +98,7 @@ def extract_chunk(job: Job, store: Store, starting: Callable[[int], None]) -> No
                 line: dict[str, Any] = {"row": row, "links": links, "copies": copies}
                 line["medium"] = _link(f"medium:{row['media_id']}")
                 line |= {"fingerprints": sample.fingerprints, "file": entry.file.key, "split": entry.split}
-                if previews[sample.label] < PREVIEWS:
+                if previews[sample.label] < min(PREVIEWS, len(job.entries)):
                     previews[sample.label] += 1
                     line["preview"] = base64.b64encode(_preview(sample)).decode("ascii")
                 lines.append(json.dumps(line))

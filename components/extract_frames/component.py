@@ -15,8 +15,8 @@ def extract_frames(
     index: dsl.OutputPath(str),  # type: ignore[valid-type]
     workers: int = 0,
     chunks: str = "",
-    part: int = 0,
-    parts: int = 0,
+    part: int = -1,
+    parts: int = 1,
     indexes: str = "",
 ) -> None:
     """Turn a layout into a sample index and shards, or do one of several shares of that.
@@ -26,9 +26,9 @@ def extract_frames(
         shards: URI under which shards are stored.
         recipe: `ExtractRecipe` as JSON.
         workers: Processes; 0 for one a processor.
-        chunks: URI where shares put what they finished, and the whole takes it from.
-        part: Which share, from 0.
-        parts: Number of shares; 0 for the whole.
+        chunks: URI under which finished chunks are kept, for a retry and for the whole; empty keeps them not.
+        part: Which share, from 0; -1 does what is missing of all and makes the index.
+        parts: Number of shares.
         indexes: URI under which the index is kept; empty keeps it not.
 
     Returns:
@@ -37,4 +37,4 @@ def extract_frames(
     """
     from components.extract_frames.exchange import extract_artifact as run
 
-    dataset.metadata.update(run(source, dataset.path, shards, recipe, index, indexes, workers, chunks, (part, parts)))
+    dataset.metadata.update(run(source, dataset.path, shards, recipe, index, indexes, workers, chunks, part, parts))

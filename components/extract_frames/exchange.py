@@ -20,7 +20,8 @@ def extract_artifact(
     indexes: str = "",
     workers: int = 0,
     chunks: str = "",
-    share: tuple[int, int] = (0, 0),
+    part: int = -1,
+    parts: int = 1,
 ) -> dict[str, Any]:
     """Extract a data set, keep its index, and return what is noted on the artifact.
 
@@ -32,14 +33,17 @@ def extract_artifact(
         address: file to write the address into at which the index is kept; nothing is written where it is not.
         indexes: URI under which it is kept; "" keeps it not.
         workers: processes; 0 for one a processor.
-        chunks: URI of finished chunks.
-        share: which share, and how many there are; (0, 0) for the whole. Of a share nothing is kept.
+        chunks: URI under which finished chunks are kept.
+        part: which share, of which no index is kept; -1 for the whole.
+        parts: number of shares.
 
     Raises:
         VeriframeError: as ``extract_frames``, and when the index cannot be kept.
     """
-    settings, part = parse(ExtractRecipe, recipe, "recipe"), share if share[1] else None
-    folder = Path(dataset)
-    summary = extract_frames(source, folder, shards, settings, workers=workers or None, chunks=chunks, part=part)
-    write_text(Path(address), keep(folder, join(indexes, settings.dataset)) if indexes and part is None else "")
+    settings, folder, whole = parse(ExtractRecipe, recipe, "recipe"), Path(dataset), part < 0
+    share = None if whole else part
+    summary = extract_frames(
+        source, folder, shards, settings, workers=workers or None, chunks=chunks, part=share, parts=parts
+    )
+    write_text(Path(address), keep(folder, join(indexes, settings.dataset)) if indexes and whole else "")
     return {"samples": summary.samples, "rejected": summary.rejected, "index_sha256": summary.index_sha256}

@@ -1,14 +1,16 @@
 """The extraction step: a layout in; sample index and shards out."""
 
 import fcntl
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from components.extract_frames.chunk import Job, fragment_path, rows_path
 from components.extract_frames.indexing import assign, collect, reject_undivided, write_index
+from components.extract_frames.kept import Kept
 from components.extract_frames.placement import Placement
 from components.extract_frames.plan import Plan
 from components.extract_frames.pool import WorkerPool
@@ -54,12 +56,14 @@ def extract_frames(
     workers: int | None = None,
     work: Path | None = None,
     chunks: str = "",
-    part: tuple[int, int] | None = None,
+    part: int | None = None,
+    parts: int = 1,
 ) -> ExtractionSummary:
     """Extract a data set, or do a share of that on a machine of its own.
 
-    What is done is kept chunk by chunk in ``work``: after a kill, the same call does only what is missing. The index
-    and the shards that come out are a function of the inputs and the recipe alone.
+    What is done is kept chunk by chunk in ``work``, and in ``chunks`` where that is given: after a kill, the same call
+    does only what is missing. The index and the shards that come out are a function of the inputs, the recipe and the
+    number of parts alone.
 
     Args:
         source: folder or ``s3://`` prefix where the layout begins.
@@ -68,9 +72,11 @@ def extract_frames(
         recipe: what to do.
         workers: processes, by default one a processor that this one may use.
         work: folder for unfinished work, by default ``.work`` in ``output``.
-        chunks: URI of finished chunks. Shares put them there; the whole takes what is there and does what is missing,
-            so that its bytes do not depend on the number of shares. May be removed once the data set is there.
-        part: which share, from 0, and how many there are. No data set is written; the summary is empty.
+        chunks: URI under which finished chunks are kept, so that another machine can go on: rows for good, and pixels
+            until their shard is stored. May be removed when no extraction is under way.
+        part: which share to do, from 0. Its shards are stored and its rows are in ``chunks``; no data set is written
+            and the summary is empty. None does what is missing of all shares and writes the data set.
+        parts: number of shares.
 
     Raises:
         BadInputError: ``no-input`` when there is nothing, ``all-rejected`` when nothing could be used.
@@ -83,45 +89,44 @@ def extract_frames(
     for name, place in (("output", str(output)), ("work", str(folder)), ("shards", shards), ("chunks", chunks)):
         if place:
             _require_apart(store.uri, name, open_store(place).uri)
-    if part is not None:
-        _extract_part(store, chunks, recipe, folder, part, workers)
-        return ExtractionSummary({}, {}, 0, "")
+    _require_part(part, parts, chunks)
     with _locked(folder):
-        split_file = _read_split_file(recipe.splits.file, store)
         plan = Plan(store, recipe)
         names = [name for name, _ in plan.chunks()]
-        inputs = inputs_sha256(plan, names, recipe, shard_store.uri, split_file)
-        done = finished(folder, output, shard_store, inputs)
-        if done is not None:
-            return ExtractionSummary(**done)
-        placement = Placement(shard_store, folder, recipe.shard_bytes)
-        _extract_chunks(plan, names, placement, folder, store.uri, workers, chunks)
-        summary = _write_output(plan, names, placement, folder, output, shard_store.uri, recipe, split_file)
+        with Kept(chunks, folder) as kept:
+            placement = Placement(shard_store, folder, recipe.shard_bytes, parts, kept)
+
+            def extract(number: int) -> None:
+                _extract_part(plan, names, placement, kept, folder, store.uri, workers, (number, parts))
+
+            if part is not None:
+                extract(part)
+                _clear(folder)
+                return ExtractionSummary({}, {}, 0, "")
+            split_file = _read_split_file(recipe.splits.file, store)
+            inputs = inputs_sha256(plan, names, recipe, shard_store.uri, parts, split_file)
+            done = finished(folder, output, shard_store, inputs)
+            if done is not None:
+                return ExtractionSummary(**done)
+            for number in range(parts):
+                extract(number)
+            kept.take_rows(names)
+            summary = _write_output(plan, names, placement, folder, output, shard_store.uri, recipe, split_file)
+            kept.drop_pixels(names)
         remember(folder, output, inputs, asdict(summary), {shard.name: shard.size for shard in placement.shards})
-        for path in folder.iterdir():
-            if path.name not in (RECEIPT_FILE, _LOCK_FILE):
-                path.unlink()
+        _clear(folder)
     return summary
 
 
-def _extract_part(
-    store: Store, chunks: str, recipe: ExtractRecipe, folder: Path, part: tuple[int, int], workers: int
-) -> None:
-    """Have every chunk of a share in the store ``chunks``."""
-    number, count = part
-    if not chunks or not 0 <= number < count:
-        raise SettingsError(f"part {number} of {count}: parts are numbered from 0, and need a place for chunks")
-    uri = open_store(chunks).uri
-    with _locked(folder):
-        plan = Plan(store, recipe)
-        mine = [chunk for position, chunk in enumerate(plan.chunks()) if position % count == number]
-        total = sum(len(entries) for _, entries in mine)
-        jobs = (plan.job(name, entries, folder, uri, share=True) for name, entries in mine)
-        with (
-            counter(total, unit=plan.unit, label=f"extract part {number} of {count}") as progress,
-            WorkerPool(store.uri, workers) as pool,
-        ):
-            deque(pool.run(jobs, progress), maxlen=0)
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name not in (RECEIPT_FILE, _LOCK_FILE):
+            path.unlink()
+
+
+def _require_part(part: int | None, parts: int, chunks: str) -> None:
+    if parts < 1 or (part is not None and not (chunks and 0 <= part < parts)):
+        raise SettingsError(f"part {part} of {parts}: parts are numbered from 0, and need a place for chunks")
 
 
 def _workers(given: int | None) -> int:
@@ -131,25 +136,36 @@ def _workers(given: int | None) -> int:
     return workers
 
 
-def _extract_chunks(
-    plan: Plan, chunks: list[str], placement: Placement, folder: Path, source: str, workers: int, finished: str
+def _extract_part(
+    plan: Plan,
+    chunks: list[str],
+    placement: Placement,
+    kept: Kept,
+    folder: Path,
+    source: str,
+    workers: int,
+    part: tuple[int, int],
 ) -> None:
-    """Have every chunk's rows in ``folder`` and its pixels in a shard."""
-    finished = open_store(finished).uri if finished else ""
-    complete = placement.resume(chunks, lambda chunk: rows_path(folder, chunk).exists())
+    """Have the pixels of a part's chunks in shards of its own, and their rows in ``folder`` or kept."""
+    number, count = part
+    mine = chunks[number::count]
+    complete = placement.resume(mine)
+    kept.take_chunks(mine[complete:])
 
     def jobs() -> Iterator[Job | str]:
-        for number, (name, entries) in enumerate(plan.chunks()):
-            if number < complete or _is_done(folder, name):
+        for position, (name, entries) in enumerate(islice(plan.chunks(), number, None, count)):
+            if position < complete or _is_done(folder, name):
                 progress.update(len(entries))
-            if number >= complete:
-                yield name if _is_done(folder, name) else plan.job(name, entries, folder, finished)
+            if position >= complete:
+                yield name if _is_done(folder, name) else plan.job(name, entries, folder)
 
+    total = sum(len(entries) for _, entries in islice(plan.chunks(), number, None, count))
+    label = "extract" if count == 1 else f"extract part {number} of {count}"
     with (
-        counter(plan.count, unit=plan.unit, label="extract") as progress,
+        counter(total, unit=plan.unit, label=label) as progress,
         WorkerPool(source, workers) as pool,
     ):
-        placement.place(pool.run(jobs(), progress), final=chunks[-1] if chunks else "")
+        placement.place(pool.run(jobs(), progress, kept.keep), final=mine[-1] if mine else "")
 
 
 def _is_done(folder: Path, chunk: str) -> bool:

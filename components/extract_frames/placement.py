@@ -5,13 +5,14 @@ Fragments are removed once their shard is stored: at no time does more than a fe
 
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components.extract_frames.chunk import fragment_path
+from components.extract_frames.kept import Kept
 from core.files import write_text
 from core.storage import Store
 from data.shards import AssembledFragment, assemble
@@ -37,6 +38,11 @@ class StoredShard:
     bases: tuple[int, ...]
     last: bool
 
+    @property
+    def pixels(self) -> bool:
+        """Whether there are any; chunks of nothing but rejected entries make no shard."""
+        return self.size > _EMPTY
+
 
 class Placement:
     """Where each chunk lies, as far as is known.
@@ -46,49 +52,56 @@ class Placement:
         shards: those stored, in order.
     """
 
-    def __init__(self, shards: Store, folder: Path, shard_bytes: int) -> None:
+    def __init__(self, shards: Store, folder: Path, shard_bytes: int, parts: int, kept: Kept) -> None:
         """Know nothing yet.
 
         Args:
             shards: where shards are stored.
             folder: of the chunks' files; shards are assembled and remembered there.
             shard_bytes: how large a shard may become.
+            parts: number of the parts that the chunks are divided into, each with shards of its own.
+            kept: where chunks and shards are remembered beyond this machine.
         """
         self._store = shards
         self._folder = folder
         self._shard_bytes = shard_bytes
+        self._suffix = f"shard-{shard_bytes}-{parts}.json"
+        self._kept = kept
         self.bases: dict[str, tuple[str, int]] = {}
         self.shards: list[StoredShard] = []
 
-    def resume(self, chunks: Sequence[str], has_rows: Callable[[str], bool]) -> int:
+    def resume(self, chunks: Sequence[str]) -> int:
         """Take over what an earlier run stored of the same chunks.
 
         Args:
-            chunks: all names, in order.
-            has_rows: whether the rows of a chunk are there.
+            chunks: all names of a part, in order.
 
         Returns:
             How many chunks, from the first on, lie in shards.
         """
+        self._kept.take_notes(map(self._record, chunks))
         position = 0
         while position < len(chunks):
             shard = self._remembered(chunks[position])
             if shard is None or tuple(chunks[position : position + len(shard.chunks)]) != shard.chunks:
                 break
             end = position + len(shard.chunks)
-            stored = self._store.head(shard.name)
-            same = stored is not None and stored.size == shard.size and shard.last == (end == len(chunks))
-            if not same or not all(map(has_rows, shard.chunks)):
+            same = shard.last == (end == len(chunks)) and self._is_stored(shard)
+            if not same or not all(map(self._kept.has_rows, shard.chunks)):
                 break
             self._know(shard)
             position = end
         return position
 
+    def _is_stored(self, shard: StoredShard) -> bool:
+        stored = self._store.head(shard.name) if shard.pixels else None
+        return not shard.pixels or (stored is not None and stored.size == shard.size)
+
     def place(self, chunks: Iterable[str], final: str) -> None:
         """Assemble chunks, as they come, into shards and store these while the next is filled.
 
         Args:
-            chunks: names, in order; their fragments are complete.
+            chunks: names, in order; their files are complete.
             final: the last name there will be.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="shard-upload") as uploader:
@@ -129,23 +142,24 @@ class Placement:
             bases=tuple(fragment.base_offset for fragment in fragments),
             last=fragments[-1].path.stem == final,
         )
-        present = self._store.head(name)
-        # Nothing but rejected entries makes no shard.
-        if shard.size > _EMPTY and (present is None or present.size != shard.size):
+        if not self._is_stored(shard):
             self._store.upload(path, name)
-        write_text(self._record(shard.chunks[0]), json.dumps(asdict(shard)))
+        record = self._record(shard.chunks[0])
+        write_text(record, json.dumps(asdict(shard)))
+        self._kept.settle(shard.chunks, record)
         path.unlink()
         for fragment in fragments:
             fragment.path.unlink()
         return shard
 
     def _know(self, shard: StoredShard) -> None:
-        self.shards.append(shard)
+        if shard.pixels:
+            self.shards.append(shard)
         for chunk, base in zip(shard.chunks, shard.bases, strict=True):
             self.bases[chunk] = (shard.name, base)
 
     def _record(self, first_chunk: str) -> Path:
-        return self._folder / f"{first_chunk}.shard-{self._shard_bytes}.json"
+        return self._folder / f"{first_chunk}.{self._suffix}"
 
     def _remembered(self, first_chunk: str) -> StoredShard | None:
         with suppress(FileNotFoundError):

@@ -86,9 +86,9 @@ class Plan:
         if lines:
             yield self._chunk(lines)
 
-    def job(self, name: str, entries: tuple[Entry, ...], folder: Path, chunks: str = "", *, share: bool = False) -> Job:
-        """Return the job of a chunk; see ``Job`` for ``chunks`` and ``share``."""
-        return Job(name, folder, self._kind, self.settings, self._dataset, entries, chunks, share)
+    def job(self, name: str, entries: tuple[Entry, ...], folder: Path) -> Job:
+        """Return the job of a chunk whose files come into ``folder``."""
+        return Job(name, folder, self._kind, self.settings, self._dataset, entries)
 
     def _chunk(self, lines: list[str]) -> tuple[str, tuple[Entry, ...]]:
         settings = json.dumps([_FORMAT, self._dataset, self.settings.to_json()])

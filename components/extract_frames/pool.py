@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
@@ -82,12 +82,15 @@ class WorkerPool:
             worker.process.kill()
             worker.stop()
 
-    def run(self, jobs: Iterable[Job | str], progress: Progress) -> Iterator[str]:
+    def run(
+        self, jobs: Iterable[Job | str], progress: Progress, finished: Callable[[str], None] = lambda _: None
+    ) -> Iterator[str]:
         """Do all jobs and yield their chunks' names in order.
 
         Args:
             jobs: chunks to do, and the names of those that are done already.
             progress: counts the entries.
+            finished: called with the name of each chunk that a worker has done, in whatever order.
 
         Raises:
             StorageError: when a worker cannot read the source.
@@ -114,7 +117,9 @@ class WorkerPool:
             if exhausted and not order:
                 return
             if len(done) < len(order):
-                done |= self._collect(progress)
+                for name in self._collect(progress):
+                    finished(name)
+                    done.add(name)
 
     def _has_room(self) -> bool:
         return len(self._busy) < self._count

@@ -17,9 +17,11 @@ FILE = "finished.json"
 _OUTPUTS = (INDEX_FILE, SPEC_FILE, REJECTED_FILE, REPORT_FILE)
 
 
-def inputs_sha256(plan: Plan, chunks: Sequence[str], recipe: ExtractRecipe, shards: str, split_file: bytes) -> str:
+def inputs_sha256(
+    plan: Plan, chunks: Sequence[str], recipe: ExtractRecipe, shards: str, parts: int, split_file: bytes
+) -> str:
     """Hash all that decides what comes out; ``plan`` must be as the listing left it."""
-    digest = hashlib.sha256(json.dumps([recipe.to_json(), shards, list(chunks)]).encode())
+    digest = hashlib.sha256(json.dumps([recipe.to_json(), shards, parts, list(chunks)]).encode())
     digest.update(hashlib.sha256(split_file).digest())
     for _, line in plan.rejections():
         digest.update(line.encode())

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 import cv2
 
-from components.extract_frames.chunk import Job, do_chunk
+from components.extract_frames.chunk import Job, extract_chunk
 from core.errors import VeriframeError
 from core.storage import open_store
 
@@ -33,7 +33,7 @@ def main(descriptor: int) -> None:
         while True:
             job: Job = connection.recv()
             try:
-                do_chunk(job, store, lambda position: connection.send(("at", position)))
+                extract_chunk(job, store, lambda position: connection.send(("at", position)))
                 connection.send(("done", None))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise

@@ -186,6 +186,22 @@ def test_processes_of_the_training_recipe_decide_the_number_of_gpus(tmp_path: Pa
     assert {container["resources"]["accelerator"]["count"] for container in containers.values()} == {"2"}
 
 
+def test_every_extraction_keeps_its_progress_in_the_store(deepfake: tuple[Document, Document]) -> None:
+    """A task and the shares before it agree on the place and on the number of parts."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    graphs = [deepfake[0]["root"], *deepfake[0]["components"].values()]
+    for task in (task for graph in graphs for task in graph.get("dag", {}).get("tasks", {}).values()):
+        if task["componentRef"]["name"].startswith("comp-extract-frames"):
+            given = task["inputs"]["parameters"]
+            chunks, parts = (given[name]["runtimeValue"]["constant"] for name in ("chunks", "parts"))
+            found.setdefault(chunks.rpartition("/chunks/")[2], []).append((chunks, parts))
+    pipeline = load_pipeline("deepfake")
+    assert found.keys() == pipeline.recipe.used_datasets.keys()
+    for name, dataset in pipeline.recipe.used_datasets.items():
+        assert {parts for _, parts in found[name]} == {dataset.parts}
+    assert any(len(given) > 1 for given in found.values())
+
+
 @pytest.mark.parametrize(("cpu", "threads"), [("4", "4"), ("1.5", "2"), ("2500m", "3"), ("200m", "1")])
 def test_openmp_is_told_the_processors_of_a_task(tmp_path: Path, cpu: str, threads: str) -> None:
     pipeline = load_pipeline("forgery", overrides=[f"resources.extract.cpu={cpu!r}"])

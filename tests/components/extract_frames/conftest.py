@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from skimage import data
 
+from components.extract_frames.chunk import Job
+from components.extract_frames.plan import Plan
 from components.extract_frames.recipe import ExtractRecipe
+from data.entries.entry import Entry
 
 SIDE = 64  # px
 
@@ -90,3 +93,17 @@ def everything() -> Callable[[Path, Path], dict[str, bytes]]:
         return {path.name: path.read_bytes() for path in [*files, *sorted(shards.iterdir())]}
 
     return read
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the chunks that are given to workers."""
+    given: list[str] = []
+    make = Plan.job
+
+    def noting(plan: Plan, name: str, entries: tuple[Entry, ...], folder: Path) -> Job:
+        given.append(name)
+        return make(plan, name, entries, folder)
+
+    monkeypatch.setattr(Plan, "job", noting)
+    return given

@@ -21,15 +21,16 @@ def test_the_component_makes_a_dataset(
     assert sum(dataset.metadata["samples"].values()) == 24
 
 
-def test_shares_put_what_they_finish_where_the_whole_takes_it(
+def test_shares_leave_their_rows_where_the_whole_takes_them(
     tmp_path: Path, lay: Callable[..., Path], recipe: Callable[..., ExtractRecipe]
 ) -> None:
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
     given = {"source": str(lay(tmp_path / "in")), "shards": str(tmp_path / "shards"), "recipe": recipe().to_json()}
     chunks = tmp_path / "chunks"
-    extract_frames(**given, workers=1, chunks=str(chunks), part=0, parts=1)
+    for part in (0, 1):
+        extract_frames(**given, workers=1, chunks=str(chunks), part=part, parts=2)
     assert list(chunks.glob("*.jsonl"))
-    task = extract_frames(**given, workers=1, chunks=str(chunks))
+    task = extract_frames(**given, workers=1, chunks=str(chunks), parts=2)
     assert len(read_index(Path(task.outputs["dataset"].path))) == 24
 
 

@@ -1,11 +1,7 @@
 """Extractions that are killed, and started again."""
 
 import fcntl
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from components.extract_frames.extract import extract_frames
-from components.extract_frames.plan import Plan
 from components.extract_frames.recipe import ExtractRecipe
 from core.errors import SettingsError
 from data.entries.stills import PICTURES
+from tests.extractions import kill_when, start
 
 Lay = Callable[..., Path]
 MakeRecipe = Callable[..., ExtractRecipe]
@@ -24,39 +20,6 @@ Everything = Callable[[Path, Path], dict[str, bytes]]
 
 COUNT = 140  # pictures of each class; five chunks
 SHARD_BYTES = 800_000  # two chunks or so
-
-
-@pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the chunks that were given to workers."""
-    given: list[str] = []
-    make = Plan.job
-
-    def noting(plan: Plan, name: str, *rest: object) -> object:
-        given.append(name)
-        return make(plan, name, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Plan, "job", noting)
-    return given
-
-
-def start(source: Path, output: Path, shards: Path, recipe: ExtractRecipe) -> "subprocess.Popen[bytes]":
-    path = output.with_suffix(".yaml")
-    path.write_text(recipe.to_json())
-    command = [sys.executable, "-m", "components.extract_frames", "--source", source, "--output", output]
-    command += ["--shards", shards, "--recipe", path, "--workers", "1"]
-    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-
-def kill_when(process: "subprocess.Popen[bytes]", happened: Callable[[], bool]) -> None:
-    """Kill the process, and its workers with it, as soon as something has happened."""
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def rows_of(output: Path) -> list[Path]:
