@@ -67,12 +67,30 @@ class ClipFrames(Settings):
     """From one frame of a run to the next."""
 
 
+class KeyFrames(Settings):
+    """Frames that decode alone (the key frames), spread evenly over those that a clip has: the fastest, for archives.
+
+    Which ones these are was the encoder's choice: often one in ten seconds, and where the scene changes; a short clip
+    may have its first frame alone. They are compressed less than those between them. So how often a network sees a
+    clip, and at which quality, depends on how the clip was encoded: train and judge on the same policy.
+    """
+
+    policy: Literal["keyframes"] = "keyframes"
+    """``keyframes``."""
+    count: int = Field(default=32, ge=1, le=4096)
+    """The most that are taken of a clip; all it has, where these are fewer."""
+
+
+FramePolicy = EvenFrames | ClipFrames | KeyFrames
+"""Which frames of a clip are read."""
+
+
 class ExtractionSpec(Settings):
     """How a sample's stored pixels came to be; fixed by the extraction step and equal for all that share an index."""
 
     decoder: Literal["pillow", "pyav"] = "pillow"
     """Pictures are read with ``pillow``, frames of video with ``pyav``."""
-    frames: Literal["still"] | EvenFrames | ClipFrames = "still"
+    frames: Literal["still"] | FramePolicy = "still"
     """Which frames are taken of a clip; ``still`` for pictures."""
     faces: FaceSpec | None = None
     """How faces are cut out; null where whole pictures are kept. Pictures that are face crops already are stored as

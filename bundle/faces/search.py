@@ -16,7 +16,7 @@ from bundle.faces.analysis import extraction_for_video
 from bundle.serving import Category, RequestError, Workbench, unsupported
 from bundle.work import Stages, file_digest, in_stoppable_thread, in_thread
 from core.errors import BadInputError
-from media.extraction import ClipFrames, EvenFrames, FaceSpec
+from media.extraction import ClipFrames, EvenFrames, FaceSpec, KeyFrames
 from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
 from media.faces.detector import MAX_FACES
 from media.pictures import decode_picture, picture_size
@@ -166,7 +166,7 @@ class FaceFinder:
     def _pixels(self, facts: VideoFactsDocument) -> int:
         """Return how many pixels of the budget a video counts as: its frames in work, and all crops there may be."""
         match self._extraction.frames:
-            case EvenFrames(count=count):
+            case EvenFrames(count=count) | KeyFrames(count=count):
                 crops = count
             case ClipFrames(clips=clips, length=length):
                 crops = clips * length

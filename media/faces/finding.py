@@ -120,7 +120,7 @@ def faces_of_video(
     finder = _Finder(extraction.faces, detector, timed)
     with ExitStack() as stack:
         reader = stack.enter_context(VideoReader(source, limits, threads=threads))
-        chosen = choose_frames(extraction.frames, reader.count)
+        chosen = choose_frames(extraction.frames, reader.count, reader.keys)
         frames = reader.frames(chosen)
         twins = _twins(stack, original, limits, chosen, threads)
         while (frame := timed("decode", lambda: next(frames, None))) is not None:

@@ -1,22 +1,28 @@
 """Which frames of a clip a policy asks for."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from media.extraction import ClipFrames, EvenFrames
+from media.extraction import EvenFrames, FramePolicy, KeyFrames
 
 
-def choose_frames(policy: EvenFrames | ClipFrames, count: int) -> list[tuple[int, int]]:
+def choose_frames(policy: FramePolicy, count: int, keys: Sequence[int] = ()) -> list[tuple[int, int]]:
     """Choose among ``count`` frames.
 
     Args:
         policy: ``EvenFrames`` takes the first, the last and evenly between them (of one: the middle), or all there are
             of a shorter clip. ``ClipFrames`` takes as many runs as fit without overlap, the first at the beginning and
             the last at the end (of one: in the middle); a clip shorter than a run gives one run of what there is.
+            ``KeyFrames`` takes of ``keys`` what ``EvenFrames`` takes of all.
         count: number of frames of the whole clip.
+        keys: numbers of its key frames, ascending.
 
     Returns:
         Number and run of each frame, ascending, no number twice.
     """
+    if isinstance(policy, KeyFrames):
+        return [(keys[position], 0) for position, _ in choose_frames(EvenFrames(count=policy.count), len(keys))]
     if isinstance(policy, EvenFrames):
         if count <= policy.count:
             return [(number, 0) for number in range(count)]

@@ -74,7 +74,7 @@ class Frame:
     Attributes:
         number: place in the order of display, from 0.
         time_ms: exact time from the clip's beginning.
-        run: of ``ClipFrames`` the run it belongs to, from 0; 0 for ``EvenFrames``.
+        run: of ``ClipFrames`` the run it belongs to, from 0; 0 for all others.
         rgb: uint8 [H, W, 3], upright, without interlacing.
     """
 

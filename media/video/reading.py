@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from core.errors import BadInputError
-from media.extraction import ClipFrames, EvenFrames
+from media.extraction import FramePolicy
 from media.video.choosing import choose_frames
 from media.video.container import Source, describe, open_video, require_pixels
 from media.video.facts import Frame, VideoFacts, VideoLimits
@@ -23,7 +23,8 @@ from media.video.timeline import Timeline, count, scan
 class VideoReader:
     """An open clip; a context manager. Holds a few frames in memory, however long the clip is.
 
-    ``count`` is the number of its frames; it may be corrected by reading, where packets promised others.
+    ``count`` is the number of its frames, ``keys`` are the numbers of those that decode alone; both may be corrected
+    by reading, where packets promised others.
     """
 
     def __init__(self, source: Source, limits: VideoLimits | None = None, *, threads: int = 1) -> None:
@@ -40,6 +41,7 @@ class VideoReader:
         self._exit = ExitStack()
         self._first: VideoFrame | None = None
         self.count = 0
+        self.keys: Sequence[int] = ()
 
     def __enter__(self) -> "VideoReader":
         try:
@@ -120,7 +122,7 @@ class VideoReader:
 
     def _know(self, timeline: Timeline) -> None:
         self._timeline = timeline
-        self.count = len(timeline.pts)
+        self.count, self.keys = len(timeline.pts), timeline.keys
 
     def _reopen(self) -> None:
         self._exit.close()
@@ -140,7 +142,7 @@ def probe(source: Source, limits: VideoLimits | None = None) -> VideoFacts:
 
 
 def read_frames(
-    source: Source, policy: EvenFrames | ClipFrames, limits: VideoLimits | None = None, *, threads: int = 1
+    source: Source, policy: FramePolicy, limits: VideoLimits | None = None, *, threads: int = 1
 ) -> Iterator[Frame]:
     """Stream the frames that a policy asks for, in the order of display.
 
@@ -157,4 +159,4 @@ def read_frames(
             ``truncated-video``, ``damaged-video``, ``too-long``, ``too-many-frames`` or ``too-large``.
     """
     with VideoReader(source, limits, threads=threads) as reader:
-        yield from reader.frames(choose_frames(policy, reader.count))
+        yield from reader.frames(choose_frames(policy, reader.count, reader.keys))

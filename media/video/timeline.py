@@ -34,10 +34,12 @@ class Timeline:
 
     Attributes:
         pts: time of each frame in the stream's time base, ascending.
+        keys: numbers of the frames that decode alone, ascending.
         packets: where they come from; None where packets cannot be trusted and frames were counted by decoding all.
     """
 
     pts: "array[int]"
+    keys: "array[int]"
     packets: Packets | None
 
 
@@ -76,7 +78,9 @@ def scan(container: InputContainer, video: VideoStream, limits: VideoLimits) -> 
     if not times or len(set(times)) < len(times):
         return None
     _require_length(times[0], times[-1], video, limits)
-    return Timeline(array("q", times), packets)
+    alone = {pts for pts, key in zip(packets.pts, packets.key, strict=True) if key}
+    keys = (number for number, pts in enumerate(times) if pts in alone)
+    return Timeline(array("q", times), array("q", keys), packets)
 
 
 def count(container: InputContainer, video: VideoStream, limits: VideoLimits) -> Timeline:
@@ -86,9 +90,11 @@ def count(container: InputContainer, video: VideoStream, limits: VideoLimits) ->
         BadInputError: ``damaged-video`` where a frame cannot be decoded, ``no-frames``, ``too-many-frames``,
             ``too-long``.
     """
-    times = array("q")
+    times, keys = array("q"), array("q")
     try:
         for frame in container.decode(video):
+            if frame.key_frame:
+                keys.append(len(times))
             times.append(_pts(frame.pts, times, video))
             require_frames(len(times), limits)
     except av.error.FFmpegError as error:
@@ -96,7 +102,7 @@ def count(container: InputContainer, video: VideoStream, limits: VideoLimits) ->
     if not times:
         raise BadInputError("no-frames", "no frame of its video stream can be decoded")
     _require_length(times[0], times[-1], video, limits)
-    return Timeline(times, None)
+    return Timeline(times, keys, None)
 
 
 def _pts(pts: int | None, earlier: "array[int]", video: VideoStream) -> int:

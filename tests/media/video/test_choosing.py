@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.extraction import ClipFrames, EvenFrames
+from media.extraction import ClipFrames, EvenFrames, KeyFrames
 from media.video import choose_frames
 
 
@@ -18,6 +18,13 @@ def test_even_frames_reach_from_the_first_to_the_last(asked: int, count: int) ->
         assert max(gaps) - min(gaps) <= 1
     else:
         assert numbers == [(count - 1) // 2]
+
+
+@given(st.integers(1, 60), st.lists(st.integers(0, 5000), min_size=1, max_size=80, unique=True).map(sorted))
+def test_key_frames_are_spread_evenly_over_those_there_are(asked: int, keys: list[int]) -> None:
+    chosen = [number for number, run in choose_frames(KeyFrames(count=asked), 5001, keys) if run == 0]
+    positions = [keys.index(number) for number in chosen]
+    assert positions == [number for number, _ in choose_frames(EvenFrames(count=asked), len(keys))]
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 6), st.integers(1, 3000))
