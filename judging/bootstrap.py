@@ -1,12 +1,15 @@
 """Percentile bootstrap by group: whole groups are drawn with replacement, because their samples are not independent.
 
 Drawing a group several times weighs its samples by that number, so every figure is written once, for a matrix of
-weights [resamples, samples], and a thousand resamples are a few matrix products.
+weights [resamples, groups]. What a figure needs of the samples is first added up by group: resamples are then products
+of that matrix with sums, and no sample is looked at again.
 
 Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile intervals).
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ Weights = NDArray[np.float64]
 Figures = Callable[[Weights], Mapping[str, NDArray[np.float64]]]
 
 CHUNK_VALUES = 4_000_000  # weights held at once: 32 MB
+CHUNK_RESAMPLES = 64  # at most at once, so that figures of few groups and many samples stay small too
 
 
 class Bootstrap(Settings):
@@ -31,37 +35,67 @@ class Bootstrap(Settings):
     """Of the draw."""
 
 
-def group_weights(groups: NDArray[np.str_], settings: Bootstrap) -> Iterator[Weights]:
-    """Yield the weights of the samples in each resample, [some resamples, samples], a few resamples at a time.
+@dataclass(frozen=True)
+class Groups:
+    """Which group each of N samples belongs to.
+
+    Attributes:
+        codes: int64 [N], the position of each sample's group among the sorted names of all.
+        count: how many groups there are, G.
+    """
+
+    codes: NDArray[np.int64]
+    count: int
+
+    @classmethod
+    def of(cls, names: NDArray[Any]) -> "Groups":
+        """Number the groups by their names, strings or numbers [N]."""
+        found, codes = np.unique(names, return_inverse=True)
+        return cls(codes.astype(np.int64), len(found))
+
+    @property
+    def once(self) -> Weights:
+        """The weights of the samples as they are: each group once, [1, G]."""
+        return np.ones((1, self.count))
+
+    def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Add up values [N] by group, float64 [G]."""
+        return np.asarray(np.bincount(self.codes, weights=values, minlength=self.count), dtype=np.float64)
+
+
+def group_weights(count: int, settings: Bootstrap) -> Iterator[Weights]:
+    """Yield the weights of the groups in each resample, [some resamples, groups], a few resamples at a time.
 
     Args:
-        groups: the group of each sample [N].
-        settings: number of resamples and seed; the same seed and groups give the same weights, which is what pairs
-            two models' figures.
+        count: of groups.
+        settings: number of resamples and seed; the same seed and number of groups give the same weights, which is
+            what pairs two models' figures.
     """
-    names, members = np.unique(groups, return_inverse=True)
-    generator = np.random.default_rng(settings.seed)
-    chunk = max(1, CHUNK_VALUES // max(1, len(groups)))
+    chunk = max(1, min(CHUNK_RESAMPLES, CHUNK_VALUES // max(1, count)))
     for start in range(0, settings.resamples, chunk):
-        count = min(chunk, settings.resamples - start)
-        drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-        yield drawn[:, members].astype(np.float64)
+        rows = range(start, min(start + chunk, settings.resamples))
+        yield np.array([_draw(count, settings.seed, row) for row in rows], dtype=np.float64)
 
 
-def intervals(figures: Figures, groups: NDArray[np.str_], settings: Bootstrap) -> dict[str, tuple[float, float]]:
+def _draw(count: int, seed: int, resample: int) -> NDArray[np.int64]:
+    drawn = np.random.default_rng((seed, resample)).integers(0, count, size=count)
+    return np.bincount(drawn, minlength=count)
+
+
+def intervals(figures: Figures, groups: Groups, settings: Bootstrap) -> dict[str, tuple[float, float]]:
     """Return the interval of each figure.
 
     A resample in which a figure is not defined (no authentic sample was drawn, say) is left out of its interval. A
     figure undefined in more than half of them, and every figure where there is only one group, has no interval.
 
     Args:
-        figures: of weights [R, N] gives values [R] by name, NaN where undefined.
-        groups: the group of each sample [N].
+        figures: of weights [R, G] gives values [R] by name, NaN where undefined.
+        groups: of the samples.
         settings: resamples, confidence and seed.
     """
-    if settings.resamples == 0 or len(np.unique(groups)) < 2:
+    if settings.resamples == 0 or groups.count < 2:
         return {}
-    parts = [figures(weights) for weights in group_weights(groups, settings)]
+    parts = [figures(weights) for weights in group_weights(groups.count, settings)]
     tail = 50 * (1 - settings.confidence)
     found = {}
     for name in parts[0]:

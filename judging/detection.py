@@ -1,23 +1,27 @@
 """Detection: figures of scores and verdicts over whole pictures, frames or media, for any family of models.
 
 Point values of AUC, AP and the ROC come from scikit-learn. The same figures over a matrix of bootstrap weights are
-computed here for all resamples at once; the tests hold them to scikit-learn's with ``sample_weight``.
+computed here for all resamples at once, from counts by group; the tests hold them to scikit-learn's with
+``sample_weight``. Where there are more than ``LEVELS`` distinct scores, neighbours in rank count as equal there, about
+1/``LEVELS`` of the samples together: that bounds what intervals cost. The values themselves are exact.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from data.labels import AUTHENTIC, is_manipulated
-from judging.bootstrap import Bootstrap, Weights, intervals
+from judging.bootstrap import Bootstrap, Groups, Weights, intervals
 from judging.ratios import ratio
 
 Vector = NDArray[np.float64]
 
 FPR_LIMITS = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}
+LEVELS = 2**14  # of scores in resamples
 ECE_BINS = 15  # C. Guo et al., On Calibration of Modern Neural Networks (2017)
 NEEDS_BOTH = ("auc", "ap", "eer", *FPR_LIMITS, "balanced_accuracy", "macro_f1")
 
@@ -51,21 +55,26 @@ def tpr_at_fpr(fpr: Vector, tpr: Vector, limit: float) -> Vector:
 
 
 class Ranking:
-    """AUC, AP, EER and TPR at fixed FPR of the same scores under many weightings."""
+    """AUC, AP, EER and TPR at fixed FPR of the same scores under many weightings of their groups."""
 
-    def __init__(self, labels: NDArray[Any], scores: Vector) -> None:
-        self._order = np.argsort(-scores, kind="stable")
-        ordered = scores[self._order]
-        # Pictures of equal score pass a threshold together: only the last of each run is a point of the curve.
-        self._ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(scores) else np.zeros(0, int)
-        self._positive = is_manipulated(labels[self._order])
+    def __init__(self, labels: NDArray[Any], scores: Vector, groups: Groups) -> None:
+        order = np.argsort(-scores, kind="stable")
+        ordered = scores[order]
+        starts = np.append(True, ordered[1:] != ordered[:-1])[: len(scores)]
+        # Samples of equal score pass a threshold together: they are of the same level.
+        level = np.cumsum(starts) - 1
+        if starts.sum() > LEVELS:
+            level = (np.flatnonzero(starts) * LEVELS // len(scores))[level]
+        self._levels = int(level[-1]) + 1 if len(level) else 0
+        row = level + self._levels * is_manipulated(labels[order])
+        cells = (np.ones(len(row)), (row, groups.codes[order]))
+        # [authentic levels, then manipulated ones; groups]: how many samples of a group are of a level.
+        self._counts = scipy.sparse.csr_array(cells, shape=(2 * self._levels, groups.count))
 
     def __call__(self, weights: Weights) -> dict[str, Vector]:
-        """Return values [R] by name for weights [R, N]; NaN where a class has no weight."""
-        ordered = weights[:, self._order]
-        tp = np.cumsum(ordered * self._positive, axis=1)[:, self._ends]
-        fp = np.cumsum(ordered * ~self._positive, axis=1)[:, self._ends]
-        tp, fp = (np.pad(counts, ((0, 0), (1, 0))) for counts in (tp, fp))
+        """Return values [R] by name for weights [R, G]; NaN where a class has no weight."""
+        counts = (self._counts @ np.ascontiguousarray(weights.T)).reshape(2, self._levels, len(weights))
+        fp, tp = np.ascontiguousarray(np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0), (0, 0))).transpose(0, 2, 1))
         tpr, fpr = ratio(tp, tp[:, -1:]), ratio(fp, fp[:, -1:])
         undefined = np.isnan(tpr[:, -1]) | np.isnan(fpr[:, -1])
         precision = np.nan_to_num(ratio(tp[:, 1:], tp[:, 1:] + fp[:, 1:]))
@@ -90,30 +99,37 @@ def _ranking_values(labels: NDArray[Any], scores: Vector) -> dict[str, float]:
     }
 
 
-def _verdict_values(
-    labels: NDArray[Any], scores: Vector, verdicts: NDArray[np.bool_], weights: Weights
-) -> dict[str, Vector]:
-    """Figures of the verdicts and of calibration, [R] by name, for weights [R, N]."""
-    positive = is_manipulated(labels)
-    tp, fn = weights @ (positive & verdicts), weights @ (positive & ~verdicts)
-    fp, tn = weights @ (~positive & verdicts), weights @ (~positive & ~verdicts)
-    recall_forged, recall_authentic = ratio(tp, tp + fn), ratio(tn, tn + fp)
-    both = ~np.isnan(recall_forged + recall_authentic)
-    macro_f1 = (ratio(2 * tp, 2 * tp + fp + fn) + ratio(2 * tn, 2 * tn + fp + fn)) / 2
-    member = np.minimum((scores * ECE_BINS).astype(int), ECE_BINS - 1)[:, None] == np.arange(ECE_BINS)
-    gaps = np.abs(weights @ (member * (scores - positive)[:, None])).sum(axis=1)
-    return {
-        "recall_authentic": recall_authentic,
-        "recall_forged": recall_forged,
-        "balanced_accuracy": (recall_forged + recall_authentic) / 2,
-        "macro_f1": np.where(both, macro_f1, np.nan),
-        "ece": ratio(gaps, weights.sum(axis=1)),
-    }
+class Verdicts:
+    """Figures of verdicts and of calibration under many weightings of the samples' groups."""
+
+    def __init__(self, labels: NDArray[Any], scores: Vector, verdicts: NDArray[np.bool_], groups: Groups) -> None:
+        positive = is_manipulated(labels)
+        cells = [positive & verdicts, positive & ~verdicts, ~positive & verdicts, ~positive & ~verdicts]
+        member = np.minimum((scores * ECE_BINS).astype(int), ECE_BINS - 1)
+        gaps = np.bincount(
+            groups.codes * ECE_BINS + member, weights=scores - positive, minlength=groups.count * ECE_BINS
+        )
+        self._sums = np.column_stack([*map(groups.sums, cells), gaps.reshape(groups.count, ECE_BINS)])
+
+    def __call__(self, weights: Weights) -> dict[str, Vector]:
+        """Return values [R] by name for weights [R, G]; NaN where undefined."""
+        sums = weights @ self._sums
+        tp, fn, fp, tn = sums[:, :4].T
+        recall_forged, recall_authentic = ratio(tp, tp + fn), ratio(tn, tn + fp)
+        both = ~np.isnan(recall_forged + recall_authentic)
+        macro_f1 = (ratio(2 * tp, 2 * tp + fp + fn) + ratio(2 * tn, 2 * tn + fp + fn)) / 2
+        return {
+            "recall_authentic": recall_authentic,
+            "recall_forged": recall_forged,
+            "balanced_accuracy": (recall_forged + recall_authentic) / 2,
+            "macro_f1": np.where(both, macro_f1, np.nan),
+            "ece": ratio(np.abs(sums[:, 4:]).sum(axis=1), tp + fn + fp + tn),
+        }
 
 
 def _by_medium(
-    labels: NDArray[Any], scores: Vector, groups: NDArray[np.str_], media: NDArray[np.str_]
-) -> tuple[NDArray[Any], Vector, NDArray[np.str_]]:
+    labels: NDArray[Any], scores: Vector, groups: NDArray[Any], media: NDArray[Any]
+) -> tuple[NDArray[Any], Vector, NDArray[Any]]:
     """Reduce samples to media: the mean score; a medium is forged where any of its samples is."""
     _, first, member = np.unique(media, return_index=True, return_inverse=True)
     mean = np.bincount(member, weights=scores) / np.bincount(member)
@@ -123,10 +139,10 @@ def _by_medium(
 def detection_metrics(
     labels: NDArray[Any],
     scores: Vector,
-    groups: NDArray[np.str_],
+    groups: NDArray[Any],
     *,
     threshold: float,
-    media: NDArray[np.str_] | None = None,
+    media: NDArray[Any] | None = None,
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """Return the figures of detection.
@@ -134,7 +150,7 @@ def detection_metrics(
     Args:
         labels: of the classes, 0 authentic, [N].
         scores: probability-like, 0..1, [N].
-        groups: the unit of resampling, [N].
+        groups: the unit of resampling, [N]: names, or numbers that sort as the names do.
         threshold: fixed beforehand on val; a score at or above it is called forged.
         media: when given, scores are first averaged over the samples of each medium.
         bootstrap: how the intervals are drawn.
@@ -153,14 +169,15 @@ def detection_metrics(
     values: dict[str, float | None] = dict.fromkeys(NEEDS_BOTH)
     if not missing:
         values |= _ranking_values(labels, scores)
-    ones = np.ones((1, len(labels)))
-    values |= {name: float(value[0]) for name, value in _verdict_values(labels, scores, verdicts, ones).items()}
-    ranking = Ranking(labels, scores)
+    unit = Groups.of(groups)
+    verdict = Verdicts(labels, scores, verdicts, unit)
+    values |= {name: float(value[0]) for name, value in verdict(unit.once).items()}
+    ranking = Ranking(labels, scores, unit) if bootstrap.resamples else None
 
     def figures(weights: Weights) -> Mapping[str, Vector]:
-        return {**ranking(weights), **_verdict_values(labels, scores, verdicts, weights)}
+        return {**(ranking(weights) if ranking else {}), **verdict(weights)}
 
-    found = intervals(figures, groups, bootstrap)
+    found = intervals(figures, unit, bootstrap)
     reason = f"no {' and no '.join(missing)} samples"
     return finish(values, found, dict.fromkeys(values, reason)) | {"counts": counts}
 

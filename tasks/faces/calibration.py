@@ -86,7 +86,7 @@ def choose_media_threshold(
     ceiling = max_authentic_fpr if rule == "ceiling" else 1.0
     chosen = choose_threshold(labels, scores, val.column("split").tolist(), max_authentic_fpr=ceiling)
     figures = detection_metrics(
-        labels, scores, val.column("group_id"), threshold=chosen.threshold, bootstrap=Bootstrap(resamples=0)
+        labels, scores, val.groups.codes, threshold=chosen.threshold, bootstrap=Bootstrap(resamples=0)
     )
     kept = {name: figures[name] for name in ("auc", "ap", "eer", "balanced_accuracy", "recall_forged", "ece")}
     rate = f"false-positive rate {chosen.authentic_fpr:.3f} on authentic media"

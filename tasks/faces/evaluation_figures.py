@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from bundle.faces.scores import Scores
-from data.labels import AUTHENTIC
-from judging.bootstrap import Bootstrap, Weights, intervals
+from data.labels import AUTHENTIC, is_manipulated
+from judging.bootstrap import Bootstrap, Groups, Weights, intervals
 from judging.detection import Ranking, detection_metrics
 from tasks.faces.evaluation_groups import ChosenGroup, Part
 from tasks.faces.media_scores import MediaLogits
@@ -47,9 +48,7 @@ def robustness(media: MediaLogits, part: Part, bootstrap: Bootstrap) -> dict[str
 
 
 def _detection(media: MediaLogits, scores: Scores, part: Part, bootstrap: Bootstrap) -> dict[str, Any]:
-    figures = detection_metrics(
-        media.label, scores, media.column("group_id"), threshold=part.threshold, bootstrap=bootstrap
-    )
+    figures = detection_metrics(media.label, scores, media.groups.codes, threshold=part.threshold, bootstrap=bootstrap)
     return with_fpr(figures)
 
 
@@ -65,8 +64,8 @@ def with_fpr(figures: dict[str, Any]) -> dict[str, Any]:
 
 def _frames(media: MediaLogits, part: Part, bootstrap: Bootstrap) -> dict[str, Any]:
     scores, owner = media.frame_scores(part.members)
-    labels, groups = media.label[owner], media.column("group_id")[owner]
-    figures = detection_metrics(labels, scores, groups, threshold=part.threshold, bootstrap=bootstrap)
+    groups = media.groups.codes[owner]
+    figures = detection_metrics(media.label[owner], scores, groups, threshold=part.threshold, bootstrap=bootstrap)
     return with_fpr(figures)
 
 
@@ -97,21 +96,20 @@ def clips_against_frames(media: MediaLogits, scores: Scores, part: Part, bootstr
     if not clips or not media.has_both_classes:
         return None
     by_frames = media.scores(part.members, by_frames=True)
-    found = auc_difference(media.label, by_frames, scores, media.column("group_id"), bootstrap)
+    found = auc_difference(media.label, by_frames, scores, media.groups, bootstrap)
     return {"clips": found["second"], "frames": found["first"], **{k: found[k] for k in ("difference", "interval")}}
 
 
 def auc_difference(
-    labels: NDArray[np.int64], first: Scores, second: Scores, groups: NDArray[np.str_], bootstrap: Bootstrap
+    labels: NDArray[np.int64], first: Scores, second: Scores, groups: Groups, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """Return two AUCs on the same media, ``second`` - ``first`` as ``difference``, and its paired ``interval``."""
-    rankings = Ranking(labels, first), Ranking(labels, second)
+    rankings = Ranking(labels, first, groups), Ranking(labels, second, groups)
 
     def difference(weights: Weights) -> Mapping[str, NDArray[np.float64]]:
         return {"auc": rankings[1](weights)["auc"] - rankings[0](weights)["auc"]}
 
-    ones = np.ones((1, len(labels)))
-    values = [float(ranking(ones)["auc"][0]) for ranking in rankings]
+    values = [_auc(labels, scores) for scores in (first, second)]
     interval = intervals(difference, groups, bootstrap).get("auc")
     return {
         "first": values[0],
@@ -119,6 +117,10 @@ def auc_difference(
         "difference": values[1] - values[0],
         "interval": list(interval) if interval else None,
     }
+
+
+def _auc(labels: NDArray[np.int64], scores: Scores) -> float:
+    return float(roc_auc_score(is_manipulated(labels), scores))
 
 
 def forgetting(
@@ -141,16 +143,13 @@ def forgetting(
         one = all_media.scored_by(*(group.ensemble.members for group in groups))
         both = one.has_both_classes
         scores = {group.name: one.scores(group.ensemble.members) for group in groups}
-        ones = np.ones((1, len(one)))
-        aucs = {
-            key: float(Ranking(one.label, value)(ones)["auc"][0]) if both else None for key, value in scores.items()
-        }
+        aucs = {key: _auc(one.label, value) if both else None for key, value in scores.items()}
         for number, group in enumerate(groups):
             entry: dict[str, Any] = {"group": group.name, "dataset": name, "auc": aucs[group.name]}
             entry |= {"best_earlier": None, "drop": None, "interval": None}
             if both and number:
                 best = max((earlier.name for earlier in groups[:number]), key=lambda key: aucs[key] or 0.0)
-                found = auc_difference(one.label, scores[group.name], scores[best], one.column("group_id"), bootstrap)
+                found = auc_difference(one.label, scores[group.name], scores[best], one.groups, bootstrap)
                 entry |= {"best_earlier": best, "drop": found["difference"], "interval": found["interval"]}
             entries.append(entry)
     return entries

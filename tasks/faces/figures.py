@@ -84,7 +84,7 @@ def validation_figures(media: MediaLogits, member: str, max_authentic_fpr: float
     choice = choose_threshold(labels, scores, media.column("split").tolist(), max_authentic_fpr=max_authentic_fpr)
     frames, medium_of_frame = media.frame_logits(member)
     units, medium_of_unit = media.clip_logits(member) if media.has_clips(member) else (frames, medium_of_frame)
-    groups = media.column("group_id")
+    groups = media.groups.codes
     detection = detection_metrics(labels, scores, groups, threshold=choice.threshold, bootstrap=Bootstrap(resamples=0))
     return {
         "loss": _cross_entropy(units, labels[medium_of_unit]),

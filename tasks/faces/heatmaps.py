@@ -26,7 +26,7 @@ from data.index import SampleIndex
 from data.labels import AUTHENTIC
 from data.shards import ShardReader
 from data.stored import load_sample
-from judging.bootstrap import Bootstrap, Weights, intervals
+from judging.bootstrap import Bootstrap, Groups, Weights, intervals
 from judging.overlays import encode_jpeg, heat_overlay, side_by_side, truth_overlay
 from judging.ratios import ratio
 from judging.report import Figure
@@ -262,13 +262,15 @@ def _figures(
 
 def _means(values: NDArray[np.float64], groups: NDArray[np.str_], bootstrap: Bootstrap) -> dict[str, Any]:
     """Return the mean of each column [N, figures] with its interval."""
+    unit = Groups.of(groups)
+    sums = np.column_stack([unit.sums(column) for column in (*values.T, np.ones(len(values)))])
 
     def means(weights: Weights) -> dict[str, NDArray[np.float64]]:
-        total = weights.sum(axis=1)
-        return {name: ratio(weights @ column, total) for name, column in zip(FIGURES, values.T, strict=True)}
+        *columns, total = (weights @ sums).T
+        return {name: ratio(column, total) for name, column in zip(FIGURES, columns, strict=True)}
 
-    found = intervals(means, groups, bootstrap)
-    plain = {name: float(value[0]) for name, value in means(np.ones((1, len(values)))).items()}
+    found = intervals(means, unit, bootstrap)
+    plain = {name: float(value[0]) for name, value in means(unit.once).items()}
     return {"pictures": len(values), **plain, "intervals": {name: list(interval) for name, interval in found.items()}}
 
 

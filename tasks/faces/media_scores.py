@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bundle.faces.scores import Scores, probability, weighted
 from data.labels import is_manipulated
+from judging.bootstrap import Groups
 from judging.ratios import ratio
 from judging.tables import TableCollector, join_tables, load_table, save_table
 from tasks.faces.prediction import MediumPrediction
@@ -127,6 +128,11 @@ class MediaLogits:
     def has_both_classes(self) -> bool:
         """Whether there are authentic media and manipulated ones."""
         return bool(self.manipulated.any() and not self.manipulated.all())
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The groups of the media, the unit of resampling."""
+        return Groups.of(self.column("group_id"))
 
     @cached_property
     def faces(self) -> Owners:

@@ -10,27 +10,14 @@ from bundle.regions.verdict import OperatingPoint
 from core.errors import MismatchError
 from judging.bootstrap import Bootstrap, Weights, intervals
 from judging.guard import require_val
-from judging.ratios import defined, ratio
+from judging.ratios import defined
 from tasks.regions.curves import threshold_curves
-from tasks.regions.metrics import point_figures
+from tasks.regions.metrics import PointFigures
 from tasks.regions.statistics import PixelStatistics
 
-COMPARED = ("f1", "iou", "authentic_fpr", "authentic_fp_fraction", "forged_recall")
+COMPARED = ("f1", "iou", "authentic_fpr", "authentic_fp_fraction", "forged_recall", "pixel_recall")
 
 RecallKind = Literal["image", "pixel"]
-
-
-def pixel_recall(statistics: PixelStatistics, point: OperatingPoint, weights: Weights) -> NDArray[np.float64]:
-    """Return the mean share of a forged region that is found, [R] for weights [R, N]; NaN without such a region."""
-    counted, region = statistics.at(point.threshold, point.min_area_fraction), statistics.localised
-    chosen = weights[:, region]
-    return ratio(chosen @ ratio(counted.tp, statistics.forged_pixels)[region], chosen.sum(axis=1))
-
-
-def _figures(statistics: PixelStatistics, point: OperatingPoint, weights: Weights) -> dict[str, NDArray[np.float64]]:
-    counted = statistics.at(point.threshold, point.min_area_fraction)
-    figures = point_figures(statistics, counted, weights)
-    return {**{name: figures[name] for name in COMPARED}, "pixel_recall": pixel_recall(statistics, point, weights)}
 
 
 def paired_differences(
@@ -53,13 +40,18 @@ def paired_differences(
     if not np.array_equal(first.column("sample_id"), second.column("sample_id")):
         raise MismatchError("the two models were evaluated on different pictures, so they cannot be compared in pairs")
 
-    def differences(weights: Weights) -> Mapping[str, NDArray[np.float64]]:
-        before, after = _figures(first, first_point, weights), _figures(second, second_point, weights)
-        return {name: after[name] - before[name] for name in before}
+    groups = first.groups
+    figures = [
+        PointFigures(one, one.at(point.threshold, point.min_area_fraction), groups)
+        for one, point in ((first, first_point), (second, second_point))
+    ]
 
-    ones = np.ones((1, len(first)))
-    before, after = _figures(first, first_point, ones), _figures(second, second_point, ones)
-    found = intervals(differences, first.column("group_id"), bootstrap)
+    def differences(weights: Weights) -> Mapping[str, NDArray[np.float64]]:
+        before, after = (one(weights) for one in figures)
+        return {name: after[name] - before[name] for name in COMPARED}
+
+    before, after = (one(groups.once) for one in figures)
+    found = intervals(differences, groups, bootstrap)
     return {
         name: {
             "first": defined(before[name][0]),
@@ -67,7 +59,7 @@ def paired_differences(
             "difference": defined(after[name][0] - before[name][0]),
             "interval": list(found[name]) if name in found else None,
         }
-        for name in before
+        for name in COMPARED
     }
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from bundle.regions.verdict import OperatingPoint
 from data.labels import AUTHENTIC, is_manipulated
-from judging.bootstrap import Bootstrap, Weights, intervals
+from judging.bootstrap import Bootstrap, Groups, Weights, intervals
 from judging.detection import detection_metrics, finish
 from judging.ratios import ratio
 from tasks.regions.curves import best_f1_of_each, threshold_curves
@@ -18,7 +18,7 @@ from tasks.regions.statistics import BINS, Counted, PixelStatistics
 AREA_BANDS = ((0.0, 0.01, "under 1 %"), (0.01, 0.05, "1 to 5 %"), (0.05, 0.2, "5 to 20 %"), (0.2, 1.01, "over 20 %"))
 NO_BOOTSTRAP = Bootstrap(resamples=0)
 
-NEEDS_REGION = ("f1", "iou", "f1_pooled", "iou_pooled")
+NEEDS_REGION = ("f1", "iou", "pixel_recall", "f1_pooled", "iou_pooled")
 NEEDS_AUTHENTIC = ("authentic_fpr", "authentic_fp_fraction")
 REASONS = {
     **dict.fromkeys(NEEDS_REGION, "no pictures with a forged region"),
@@ -27,41 +27,57 @@ REASONS = {
 }
 
 
-def _mean(values: NDArray[Any], among: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
-    """Weighted mean [R] of the values [N] among some pictures; NaN where those have no weight."""
-    chosen = weights[:, among]
-    return ratio(chosen @ values[among], chosen.sum(axis=1))
-
-
-def point_figures(statistics: PixelStatistics, counted: Counted, weights: Weights) -> dict[str, NDArray[np.float64]]:
-    """Return the figures at an operating point for weights [R, N], as [R] by name; NaN where undefined.
+class PointFigures:
+    """The figures at an operating point under many weightings of the pictures' groups.
 
     ``f1`` and ``iou`` are means over pictures with a forged region; ``f1_pooled`` and ``iou_pooled`` count their
     pixels together; ``authentic_fpr`` is the share of authentic pictures called forged and ``authentic_fp_fraction``
-    the mean share of their pixels marked; ``forged_recall`` is the share of forged pictures called forged.
+    the mean share of their pixels marked; ``forged_recall`` is the share of forged pictures called forged, and
+    ``pixel_recall`` the mean share of a forged region that is found.
     """
-    region = statistics.localised
-    forged, authentic = is_manipulated(statistics.label), statistics.label == AUTHENTIC
-    tp, fp, fn = (weights[:, region] @ counts[region] for counts in (counted.tp, counted.fp, counted.fn))
-    return {
-        "f1": _mean(counted.f1, region, weights),
-        "iou": _mean(counted.iou, region, weights),
-        "f1_pooled": ratio(2 * tp, 2 * tp + fp + fn),
-        "iou_pooled": ratio(tp, tp + fp + fn),
-        "authentic_fpr": _mean(counted.verdict, authentic, weights),
-        "authentic_fp_fraction": _mean(counted.fp / statistics.pixels, authentic, weights),
-        "forged_recall": _mean(counted.verdict, forged, weights),
-    }
+
+    def __init__(self, statistics: PixelStatistics, counted: Counted, groups: Groups) -> None:
+        region = statistics.localised
+        forged, authentic = is_manipulated(statistics.label), statistics.label == AUTHENTIC
+        found = ratio(counted.tp, statistics.forged_pixels)
+        values: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {
+            "regions": (region, region),
+            "authentic": (authentic, authentic),
+            "forged": (forged, forged),
+            "f1": (counted.f1, region),
+            "iou": (counted.iou, region),
+            "tp": (counted.tp, region),
+            "fp": (counted.fp, region),
+            "fn": (counted.fn, region),
+            "pixel_recall": (found, region),
+            "authentic_fpr": (counted.verdict, authentic),
+            "authentic_fp_fraction": (counted.fp / statistics.pixels, authentic),
+            "forged_recall": (counted.verdict, forged),
+        }
+        self._names = tuple(values)
+        self._sums = np.column_stack([groups.sums(np.where(among, value, 0)) for value, among in values.values()])
+
+    def __call__(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
+        """Return values [R] by name for weights [R, G]; NaN where undefined."""
+        sums = dict(zip(self._names, (weights @ self._sums).T, strict=True))
+        tp, fp, fn = sums["tp"], sums["fp"], sums["fn"]
+        return {
+            **{name: ratio(sums[name], sums["regions"]) for name in ("f1", "iou", "pixel_recall")},
+            "f1_pooled": ratio(2 * tp, 2 * tp + fp + fn),
+            "iou_pooled": ratio(tp, tp + fp + fn),
+            **{name: ratio(sums[name], sums["authentic"]) for name in NEEDS_AUTHENTIC},
+            "forged_recall": ratio(sums["forged_recall"], sums["forged"]),
+        }
 
 
 def point_metrics(statistics: PixelStatistics, point: OperatingPoint, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Return ``point_figures`` as plain numbers, with ``intervals``, ``undefined`` and ``counts``."""
-    counted = statistics.at(point.threshold, point.min_area_fraction)
-    values = point_figures(statistics, counted, np.ones((1, len(statistics))))
-    found = intervals(lambda w: point_figures(statistics, counted, w), statistics.column("group_id"), bootstrap)
+    """Return ``PointFigures`` as plain numbers, with ``intervals``, ``undefined`` and ``counts``."""
+    groups = statistics.groups
+    figures = PointFigures(statistics, statistics.at(point.threshold, point.min_area_fraction), groups)
+    values = {name: float(value[0]) for name, value in figures(groups.once).items()}
     forged = int(is_manipulated(statistics.label).sum())
     counts = {"authentic": len(statistics) - forged, "forged": forged}
-    return finish({name: float(value[0]) for name, value in values.items()}, found, REASONS) | {"counts": counts}
+    return finish(values, intervals(figures, groups, bootstrap), REASONS) | {"counts": counts}
 
 
 def image_metrics(
@@ -71,7 +87,7 @@ def image_metrics(
     return detection_metrics(
         statistics.label,
         statistics.image_scores(point.min_area_fraction),
-        statistics.column("group_id"),
+        statistics.groups.codes,
         threshold=point.threshold,
         media=statistics.column("media_id") if by_medium else None,
         bootstrap=bootstrap,
@@ -124,7 +140,7 @@ def region_metrics(
     """Return all figures of one model on one split, at an operating point fixed beforehand.
 
     Returns:
-        The figures of ``point_figures`` and ``oracle_metrics``; ``operating_point``; ``image`` and ``media`` (see
+        The figures of ``PointFigures`` and ``oracle_metrics``; ``operating_point``; ``image`` and ``media`` (see
         ``detection_metrics``; over media, scores are averaged); ``pixel``; ``strata`` by forged area, method and
         compression; ``counts``, ``intervals`` and ``undefined``, a reason for each figure that is None.
     """

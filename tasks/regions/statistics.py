@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bundle.regions.verdict import required_pixels
 from core.errors import VeriframeError
 from data.labels import is_manipulated
+from judging.bootstrap import Groups
 from judging.ratios import ratio
 from judging.tables import TableCollector, join_tables, load_table, save_table
 from tasks.regions.prediction import Prediction
@@ -165,6 +166,11 @@ class PixelStatistics:
     def min_areas(self) -> tuple[float, ...]:
         """The area fractions whose image scores are kept, ascending."""
         return tuple(json.loads(self.table.schema.metadata[AREAS_KEY]))
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The groups of the pictures, the unit of resampling."""
+        return Groups.of(self.column("group_id"))
 
     @property
     def splits(self) -> NDArray[np.str_]:

@@ -4,8 +4,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from judging.bootstrap import Bootstrap
-from judging.detection import Ranking, detection_metrics, equal_error_rate, tpr_at_fpr
+from judging.bootstrap import Bootstrap, Groups
+from judging.detection import Ranking, Verdicts, detection_metrics, equal_error_rate, tpr_at_fpr
 
 NONE = Bootstrap(resamples=0)
 
@@ -65,15 +65,42 @@ def test_weighted_figures_equal_those_of_scikit_learn(seed, count, levels):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, count)
     scores = np.floor(generator.random(count) * levels) / levels  # few levels give many ties
-    weights = generator.integers(0, 4, (3, count)).astype(float)
-    assume(all((w @ labels) > 0 and (w @ (1 - labels)) > 0 for w in weights))
-    values = Ranking(labels, scores)(weights)
-    for row, w in enumerate(weights):
+    groups = Groups.of(generator.integers(0, max(2, count // 2), count))
+    weights = generator.integers(0, 4, (3, groups.count)).astype(float)
+    verdicts = scores >= 0.5
+    assume(all((w[groups.codes] @ labels) > 0 and (w[groups.codes] @ (1 - labels)) > 0 for w in weights))
+    values = Ranking(labels, scores, groups)(weights) | Verdicts(labels, scores, verdicts, groups)(weights)
+    for row, w in enumerate(weights[:, groups.codes]):
         assert values["auc"][row] == pytest.approx(sk.roc_auc_score(labels, scores, sample_weight=w))
         assert values["ap"][row] == pytest.approx(sk.average_precision_score(labels, scores, sample_weight=w))
         fpr, tpr, _ = sk.roc_curve(labels, scores, sample_weight=w, drop_intermediate=False)
         assert values["tpr_at_fpr_5"][row] == pytest.approx(tpr[fpr <= 0.05].max())
         assert values["eer"][row] == pytest.approx(equal_error_rate(fpr[None], tpr[None])[0])
+        expected = sk.balanced_accuracy_score(labels, verdicts, sample_weight=w)
+        assert values["balanced_accuracy"][row] == pytest.approx(expected)
+        assert values["macro_f1"][row] == pytest.approx(sk.f1_score(labels, verdicts, sample_weight=w, average="macro"))
+        assert values["ece"][row] == pytest.approx(calibration_error(labels, scores, w))
+
+
+def calibration_error(labels, scores, weights):
+    """The definition: over 15 bins the share of a bin times the gap between mean score and share of forged."""
+    bins = np.minimum((scores * 15).astype(int), 14)
+    gaps = [abs(weights[bins == b] @ (scores - labels)[bins == b]) for b in range(15)]
+    return sum(gaps) / weights.sum()
+
+
+def test_many_scores_share_levels_in_resamples_and_move_the_figures_by_less_than_a_level(monkeypatch):
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 4000)
+    scores = np.clip(generator.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
+    groups = Groups.of(generator.integers(0, 400, 4000))
+    weights = generator.integers(0, 4, (5, 400)).astype(float)
+    exact = Ranking(labels, scores, groups)(weights)
+    monkeypatch.setattr("judging.detection.LEVELS", 256)
+    coarse = Ranking(labels, scores, groups)(weights)
+    for name in exact:
+        np.testing.assert_allclose(coarse[name], exact[name], atol=2 / 256 if "tpr" in name else 1 / 256)
+    np.testing.assert_allclose(coarse["auc"], exact["auc"], atol=2e-4)
 
 
 @given(st.integers(0, 2**31), st.integers(6, 60))
