@@ -92,7 +92,7 @@ class DataPlane:
             RequestError: malformed when a tensor or an output is none of the model's; unusable when there are too many
                 numbers.
         """
-        require_inputs(model.metadata, inputs, self._max_elements)
+        require_inputs(model, inputs, self._max_elements)
         chosen_outputs(model.metadata, outputs)
 
     async def infer(
@@ -112,7 +112,7 @@ class DataPlane:
             RequestError: as ``require_request``, and malformed when a number is not finite; and as the analyzer.
         """
         chosen = chosen_outputs(model.metadata, outputs)
-        require_inputs(model.metadata, [announced(name, array) for name, array in arrays.items()], self._max_elements)
+        require_inputs(model, [announced(name, array) for name, array in arrays.items()], self._max_elements)
         if any(array.dtype.kind == "f" for array in arrays.values()):
             await in_thread(self._workbench.pool, require_finite, arrays)
         found = await self._run(model, arrays)
@@ -166,7 +166,7 @@ def announced(name: str, array: NDArray[Any]) -> TensorMetadata:
     return TensorMetadata(name=name, datatype=words[array.dtype], shape=list(array.shape))
 
 
-def require_inputs(model: ModelMetadata, given: Sequence[TensorMetadata], max_elements: int) -> None:
+def require_inputs(model: Model, given: Sequence[TensorMetadata], max_elements: int) -> None:
     """Check name, type and shape of a request's tensors.
 
     Args:
@@ -178,7 +178,7 @@ def require_inputs(model: ModelMetadata, given: Sequence[TensorMetadata], max_el
     Raises:
         RequestError: malformed when they are not what the model reads; unusable when they have too many numbers.
     """
-    expected = {tensor.name: tensor for tensor in model.inputs}
+    expected = {tensor.name: tensor for tensor in model.metadata.inputs}
     names = [tensor.name for tensor in given]
     if sorted(names) != sorted(expected):
         these = ", ".join(map(repr, expected))
@@ -194,7 +194,8 @@ def require_inputs(model: ModelMetadata, given: Sequence[TensorMetadata], max_el
     if count > max_elements:
         detail = f"{' and '.join(names)} would have too many numbers; at most {max_elements:,} go"
         raise RequestError(Category.UNUSABLE, "too-many-pixels", detail)
-    if len(given) > 1 and len({tensor.shape[0] for tensor in given}) > 1:
+    # The inputs of the bundle itself are no batches.
+    if model.member is not None and len({tensor.shape[0] for tensor in given}) > 1:
         raise malformed("the tensors are of batches of different sizes: " + ", ".join(str(one.shape) for one in given))
 
 

@@ -63,7 +63,7 @@ def _add_health(router: APIRouter, service: Service) -> None:
     @router.get("/v2/health/ready", responses={200: {"model": Ready}, 503: {"model": Ready}}, response_model=None)
     async def ready() -> Response:
         """Whether requests should be sent here."""
-        return _ready(service)
+        return _ready(service.ready)
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
     async def metrics() -> Response:
@@ -106,9 +106,7 @@ def _add_models(router: APIRouter, service: Service) -> None:
     )
     async def model_ready(name: str) -> Response:
         """Whether a model can be used."""
-        if service.state != "loading":
-            service.dataplane.find(name)
-        return _ready(service)
+        return _ready(service.model_ready(name))
 
     reference = {"$ref": REFERENCE.format(model=tensors.InferenceRequest.__name__)}
     json_body = {"requestBody": {"required": True, "content": {"application/json": {"schema": reference}}}}
@@ -201,8 +199,7 @@ async def _until_gone(request: Request) -> None:
         pass
 
 
-def _ready(service: Service) -> Response:
-    ready = service.state == "ready" and service.live
+def _ready(ready: bool) -> Response:
     return _json(Ready(ready=ready), 200 if ready else 503)
 
 

@@ -69,6 +69,21 @@ class Service:
         return self._batcher is None or (self._batcher.alive and self._batcher.failures < FAILURES_UNTIL_DEAD)
 
     @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here."""
+        return self.state == "ready" and self.live
+
+    def model_ready(self, name: str) -> bool:
+        """Return whether a model can be used; while the bundle is loaded nobody knows which there will be.
+
+        Raises:
+            RequestError: unknown, with a suggestion.
+        """
+        if self.state != "loading":
+            self.dataplane.find(name)
+        return self.ready
+
+    @property
     def analyzer(self) -> Analyzer[Any]:
         """What analyzes media.
 

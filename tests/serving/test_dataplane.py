@@ -148,7 +148,7 @@ def test_too_many_numbers_together_are_unusable_before_any_is_decoded(plane: Dat
 def test_shapes_that_do_not_fit_are_malformed(plane: DataPlane, shape: list[int]) -> None:
     given = [TensorMetadata(name="picture", datatype="UINT8", shape=shape)]
     with pytest.raises(RequestError, match="shape"):
-        require_inputs(plane.find("toy").metadata, given, 1000)
+        require_inputs(plane.find("toy"), given, 1000)
 
 
 def test_a_tensor_of_another_name_is_refused_with_the_right_one(plane: DataPlane) -> None:
@@ -171,3 +171,15 @@ def test_numbers_that_are_not_finite_are_malformed(plane: DataPlane, number: flo
     with pytest.raises(RequestError, match="finite") as refused:
         asyncio.run(floats.infer(floats.find("toy"), {"picture": picture}))
     assert refused.value.category is Category.MALFORMED
+
+
+def test_inputs_of_the_bundle_itself_are_no_batches(plane: DataPlane) -> None:
+    class Both(Halves):
+        inputs: ClassVar[Mapping[str, TensorSpec]] = {
+            "picture": TensorSpec(datatype="UINT8", shape=(-1, -1, 3)),
+            "sound": TensorSpec(datatype="UINT8", shape=(-1,)),
+        }
+
+    both = DataPlane(Both(plane._analyzer.bundle, plane._analyzer.workbench), plane._workbench, "toy")
+    arrays = {"picture": np.ones((2, 2, 3), dtype=np.uint8), "sound": np.ones(7, dtype=np.uint8)}
+    assert asyncio.run(both.infer(both.find("toy"), arrays))["halves"].shape == (2, 2, 3)
