@@ -18,6 +18,7 @@ NAMES = (
     "latency",
     "extraction",
     "extraction_video",
+    "statistics",
     "transfer",
     "serving",
     "serving_peer",
