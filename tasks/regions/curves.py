@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from data.labels import AUTHENTIC, is_manipulated
 from judging.ratios import ratio
-from tasks.regions.statistics import BINS, PixelStatistics, counted_at_grid
+from tasks.regions.statistics import BINS, PixelStatistics, f1_score, iou_score
 
 Curve = NDArray[np.float64]
 
@@ -47,40 +47,56 @@ class ThresholdCurves:
 
 def threshold_curves(statistics: PixelStatistics, min_areas: Sequence[float]) -> list[ThresholdCurves]:
     """Sweep all grid thresholds for each minimum area in one pass over the pictures."""
-    localised = statistics.localised
-    forged, authentic = is_manipulated(statistics.label), statistics.label == AUTHENTIC
+    localised, forged = statistics.localised, is_manipulated(statistics.label)
+    authentic = statistics.label == AUTHENTIC
     required = [statistics.required(area) for area in min_areas]
-    sums = np.zeros((len(min_areas), 6, BINS))
+    sums, reached = np.zeros((len(min_areas), 4, BINS)), np.zeros((len(min_areas), 2, BINS + 1), dtype=np.int64)
     for rows, tp, fp in statistics.cumulative():
-        forged_pixels = statistics.forged_pixels[rows]
+        hit, real = localised[rows], authentic[rows]
+        region = statistics.forged_pixels[rows][hit, None]
+        found, beside = tp[hit], fp[hit]
+        figures = [f1_score(found, beside, region - found), iou_score(found, beside, region - found), found / region]
+        marked = fp[real] / statistics.pixels[rows][real, None]
         for number, needed in enumerate(required):
-            counted = counted_at_grid(tp, fp, forged_pixels, needed[rows])
-            hit, real = localised[rows], authentic[rows]
-            sums[number] += [
-                counted.f1[hit].sum(axis=0),
-                counted.iou[hit].sum(axis=0),
-                ratio(counted.tp, forged_pixels[:, None])[hit].sum(axis=0),
-                counted.verdict[forged[rows]].sum(axis=0),
-                counted.verdict[real].sum(axis=0),
-                (counted.fp[real] / statistics.pixels[rows][real, None]).sum(axis=0),
-            ]
-    per = [np.array(n) for n in (localised.sum(),) * 3 + (forged.sum(),) + (authentic.sum(),) * 2]
-    threshold = np.arange(BINS) / BINS
+            # Fewer pixels are positive at a higher threshold: each picture is called forged below a bin of its own.
+            ends = (tp + fp >= needed[rows][:, None]).sum(axis=1)
+            for kind, among in enumerate((forged[rows], real)):
+                reached[number, kind] += np.bincount(ends[among], minlength=BINS + 1)
+            called = (np.arange(BINS) < ends[:, None]).astype(np.float64)
+            for figure, values in enumerate(figures):
+                sums[number, figure] += np.einsum("nk,nk->k", values, called[hit])
+            sums[number, 3] += np.einsum("nk,nk->k", marked, called[real])
+    counts = np.cumsum(reached[:, :, :0:-1], axis=2)[:, :, ::-1]  # of pictures called forged at each threshold
+    threshold, per = np.arange(BINS) / BINS, [localised.sum(), forged.sum(), authentic.sum()]
     return [
-        ThresholdCurves(float(area), threshold, *(ratio(total, n) for total, n in zip(sums[i], per, strict=True)))
-        for i, area in enumerate(min_areas)
+        ThresholdCurves(
+            min_area_fraction=float(area),
+            threshold=threshold,
+            f1=ratio(sums[number, 0], per[0]),
+            iou=ratio(sums[number, 1], per[0]),
+            pixel_recall=ratio(sums[number, 2], per[0]),
+            forged_recall=ratio(counts[number, 0], per[1]),
+            authentic_fpr=ratio(counts[number, 1], per[2]),
+            authentic_fp_fraction=ratio(sums[number, 3], per[2]),
+        )
+        for number, area in enumerate(min_areas)
     ]
 
 
-def best_f1_of_each(statistics: PixelStatistics) -> Curve:
-    """Best F1 of each picture over all thresholds, without a minimum area; NaN where nothing is forged.
+def oracle_f1(statistics: PixelStatistics) -> tuple[Curve, Curve]:
+    """Return F1 without a minimum area, of the pictures with a forged region.
 
-    A threshold chosen per picture with its ground truth in view is an oracle: an upper bound, not a result.
+    A threshold chosen with the ground truth in view is an oracle: an upper bound, not a result.
+
+    Returns:
+        The mean at each of the 1,024 thresholds, and the best of each picture over them, [N]; NaN where nothing is
+        forged.
     """
-    best = np.full(len(statistics), np.nan)
-    required = statistics.required(0.0)
+    best, total = np.full(len(statistics), np.nan), np.zeros(BINS)
     for rows, tp, fp in statistics.cumulative():
-        f1 = counted_at_grid(tp, fp, statistics.forged_pixels[rows], required[rows]).f1
-        best[rows] = f1.max(axis=1)
-    best[statistics.forged_pixels == 0] = np.nan
-    return best
+        hit = statistics.localised[rows]
+        found = tp[hit]
+        f1 = f1_score(found, fp[hit], statistics.forged_pixels[rows][hit, None] - found)
+        best[rows][hit] = f1.max(axis=1)
+        total += f1.sum(axis=0)
+    return total / max(1, statistics.localised.sum()), best

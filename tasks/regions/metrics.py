@@ -12,7 +12,7 @@ from data.labels import AUTHENTIC, is_manipulated
 from judging.bootstrap import Bootstrap, Groups, Weights, intervals
 from judging.detection import detection_metrics, finish
 from judging.ratios import ratio
-from tasks.regions.curves import best_f1_of_each, threshold_curves
+from tasks.regions.curves import oracle_f1
 from tasks.regions.statistics import BINS, Counted, PixelStatistics
 
 AREA_BANDS = ((0.0, 0.01, "under 1 %"), (0.01, 0.05, "1 to 5 %"), (0.05, 0.2, "5 to 20 %"), (0.2, 1.01, "over 20 %"))
@@ -125,12 +125,12 @@ def oracle_metrics(statistics: PixelStatistics) -> dict[str, float | None]:
     """
     if not statistics.localised.any():
         return {"oracle_f1": None, "oracle_threshold": None, "oracle_f1_per_image": None}
-    (curves,) = threshold_curves(statistics, [0.0])
-    best = int(np.argmax(curves.f1))
+    curve, of_each = oracle_f1(statistics)
+    best = int(np.argmax(curve))
     return {
-        "oracle_f1": float(curves.f1[best]),
-        "oracle_threshold": float(curves.threshold[best]),
-        "oracle_f1_per_image": float(best_f1_of_each(statistics)[statistics.localised].mean()),
+        "oracle_f1": float(curve[best]),
+        "oracle_threshold": best / BINS,
+        "oracle_f1_per_image": float(np.nanmean(of_each)),
     }
 
 

@@ -195,7 +195,9 @@ class PixelStatistics:
 
     def required(self, min_area_fraction: float) -> Counts:
         """Smallest number of positive pixels at which each picture is called forged."""
-        return np.array([required_pixels(int(n), min_area_fraction) for n in self.pixels], dtype=np.int64)
+        sizes, place = np.unique(self.pixels, return_inverse=True)
+        needed = [required_pixels(int(size), min_area_fraction) for size in sizes]
+        return np.array(needed, dtype=np.int64)[place]
 
     def at(self, threshold: float, min_area_fraction: float) -> Counted:
         """Count pixels at an operating point; a picture below the minimum area has an empty mask."""
@@ -271,14 +273,10 @@ def _unpack(packed: pa.ChunkedArray) -> NDArray[np.uint32]:
 
 
 def _suppress(tp: Counts, fp: Counts, forged_pixels: Counts, required: Counts) -> Counted:
+    """Apply the minimum area."""
     verdict = tp + fp >= required
     tp, fp = np.where(verdict, tp, 0), np.where(verdict, fp, 0)
     return Counted(tp, fp, forged_pixels - tp, verdict)
-
-
-def counted_at_grid(tp: Counts, fp: Counts, forged_pixels: Counts, required: Counts) -> Counted:
-    """Apply the minimum area to cumulative counts [rows, 1024]; ``forged_pixels`` and ``required`` are [rows]."""
-    return _suppress(tp, fp, forged_pixels[:, None], required[:, None])
 
 
 class StatisticsCollector:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.regions.curves import best_f1_of_each, threshold_curves
+from tasks.regions.curves import oracle_f1, threshold_curves
 from tasks.regions.statistics import BINS
 
 
@@ -42,6 +42,7 @@ def test_curves_of_a_class_that_is_absent_are_undefined(collect):
 def test_the_best_f1_of_each_picture_is_over_all_thresholds(collect):
     mask = np.array([[1, 1, 0, 0]], bool)
     statistics = collect([(1, mask, [[0.3, 0.2, 0.1, 0.0]]), (0, np.zeros((1, 2), bool), [[0.5, 0.5]])])
-    best = best_f1_of_each(statistics)
+    curve, best = oracle_f1(statistics)
+    assert curve[[100, 200, 250, 310]].tolist() == [0.8, 1, 2 / 3, 0]
     assert best[0] == 1
     assert np.isnan(best[1])
