@@ -38,7 +38,7 @@ from tasks.faces.prediction import FaceMember, predict_media
 from tasks.faces.training import FaceDataset
 from tasks.regions.prediction import Member, predict_pictures
 from tasks.regions.training import PictureDataset
-from tests.serving.toys import analyzer, verified, workbench
+from tests.serving.toys import LOGITS, analyzer, verified, workbench
 
 Tensor = NDArray[np.float32]
 
@@ -204,8 +204,8 @@ def test_windows_agree(
     np.testing.assert_array_equal(np.concatenate(recorder.windows), np.stack(recorder.seen))
 
     server = ClipServer(spec)
-    outputs = {"logits": TensorSpec(datatype="FP32", shape=(1,))}
-    bundle = verified("faces", FaceDecision(threshold=0.5), {"member": spec}, outputs, index.spec.extraction)
+    decision, extraction = FaceDecision(threshold=0.5), index.spec.extraction
+    bundle = verified("faces", decision, {"member": spec}, LOGITS, extraction, vectors=3 * 32 * 32)
 
     def without_the_lost(*arguments: Any, **more: Any) -> FacesFound:
         found = faces_of_video(*arguments, **more)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import CLIP, Bundle, BundleFile, BundleMember, ExportedNetwork
+from bundle.document import CLIP, MODEL, Bundle, BundleFile, BundleMember, ExportedNetwork, Format
 from bundle.reading import VerifiedBundle
 from bundle.runtimes import Run
 from bundle.serving import Analyzer, Outputs
@@ -68,11 +68,29 @@ def verified(
     inputs: Mapping[str, InputSpec],
     outputs: Mapping[str, TensorSpec] = LOGITS,
     extraction: ExtractionSpec | None = None,
+    vectors: int | None = None,
 ) -> VerifiedBundle:
-    """Describe a bundle of members of equal weight, without its files."""
+    """Describe a bundle of members of equal weight, without its files.
+
+    Where ``vectors`` says how wide they are, each member has a network of clips too.
+    """
 
     def file(path: str) -> BundleFile:
         return BundleFile(path=path, sha256=SHA256, size=0)
+
+    def networks(name: str, spec: InputSpec) -> dict[str, ExportedNetwork]:
+        def files(network: str) -> dict[Format, BundleFile]:
+            return {"onnx": file(f"{name}/{network}.onnx")}
+
+        given = {} if vectors is None else {"vectors": TensorSpec(datatype="FP32", shape=(vectors,))}
+        found = {MODEL: ExportedNetwork(inputs=spec.signature, outputs={**outputs, **given}, files=files(MODEL))}
+        if vectors is not None:
+            read = {
+                "vectors": TensorSpec(datatype="FP32", shape=(spec.frames, vectors)),
+                "lengths": TensorSpec(datatype="INT64"),
+            }
+            found[CLIP] = ExportedNetwork(inputs=read, outputs=LOGITS, files=files(CLIP))
+        return found
 
     members = tuple(
         BundleMember(
@@ -83,11 +101,7 @@ def verified(
             temperature=1.0,
             decision=decision,
             checkpoint_sha256=SHA256,
-            networks={
-                "model": ExportedNetwork(
-                    inputs=spec.signature, outputs=dict(outputs), files={"onnx": file(f"{name}.onnx")}
-                )
-            },
+            networks=networks(name, spec),
         )
         for name, spec in inputs.items()
     )
