@@ -38,6 +38,8 @@ class Square:
             pixels: Any = picture
             turned = cv2.warpAffine(pixels, self.turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             return np.asarray(turned, dtype=picture.dtype)
+        if 0 <= self.top <= picture.shape[0] - self.side and 0 <= self.left <= picture.shape[1] - self.side:
+            return picture[self.top : self.top + self.side, self.left : self.left + self.side].copy()
         rows = _line(self.top, self.side, picture.shape[0])
         columns = _line(self.left, self.side, picture.shape[1])
         return np.ascontiguousarray(picture[rows[:, None], columns])

@@ -2,7 +2,7 @@
 
 import fcntl
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -92,12 +92,13 @@ def extract_frames(
     _require_part(part, parts, chunks)
     with _locked(folder):
         plan = Plan(store, recipe)
-        names = [name for name, _ in plan.chunks()]
+        sizes = {name: len(entries) for name, entries in plan.chunks()}
+        names = list(sizes)
         with Kept(chunks, folder) as kept:
             placement = Placement(shard_store, folder, recipe.shard_bytes, parts, kept)
 
             def extract(number: int) -> None:
-                _extract_part(plan, names, placement, kept, folder, store.uri, workers, (number, parts))
+                _extract_part(plan, sizes, placement, kept, folder, store.uri, workers, (number, parts))
 
             if part is not None:
                 extract(part)
@@ -138,7 +139,7 @@ def _workers(given: int | None) -> int:
 
 def _extract_part(
     plan: Plan,
-    chunks: list[str],
+    chunks: Mapping[str, int],
     placement: Placement,
     kept: Kept,
     folder: Path,
@@ -146,9 +147,20 @@ def _extract_part(
     workers: int,
     part: tuple[int, int],
 ) -> None:
-    """Have the pixels of a part's chunks in shards of its own, and their rows in ``folder`` or kept."""
+    """Have the pixels of a part in shards of its own, and its rows in ``folder`` or kept.
+
+    Args:
+        plan: of the whole.
+        chunks: number of entries by name, in order.
+        placement: places the part's chunks.
+        kept: where they are kept.
+        folder: of their files.
+        source: URI of the layout's root.
+        workers: processes.
+        part: which, and how many there are.
+    """
     number, count = part
-    mine = chunks[number::count]
+    mine = list(chunks)[number::count]
     complete = placement.resume(mine)
     kept.take_chunks(mine[complete:])
 
@@ -159,10 +171,9 @@ def _extract_part(
             if position >= complete:
                 yield name if _is_done(folder, name) else plan.job(name, entries, folder)
 
-    total = sum(len(entries) for _, entries in islice(plan.chunks(), number, None, count))
     label = "extract" if count == 1 else f"extract part {number} of {count}"
     with (
-        counter(total, unit=plan.unit, label=label) as progress,
+        counter(sum(chunks[name] for name in mine), unit=plan.unit, label=label) as progress,
         WorkerPool(source, workers) as pool,
     ):
         placement.place(pool.run(jobs(), progress, kept.keep), final=mine[-1] if mine else "")

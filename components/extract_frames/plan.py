@@ -75,25 +75,27 @@ class Plan:
     def chunks(self) -> Iterator[tuple[str, tuple[Entry, ...]]]:
         """Stream the chunks: name, and consecutive entries."""
         lines: list[str] = []
+        entries: list[Entry] = []
         size = 0
         for _, line in self._entries.pairs():
-            entry_bytes = _bytes(Entry.from_json(line))
+            entry = Entry.from_json(line)
+            entry_bytes = _bytes(entry)
             if lines and (len(lines) == self._kind.chunk_entries or size + entry_bytes > CHUNK_BYTES):
-                yield self._chunk(lines)
-                lines, size = [], 0
+                yield self._name(lines), tuple(entries)
+                lines, entries, size = [], [], 0
             lines.append(line)
+            entries.append(entry)
             size += entry_bytes
         if lines:
-            yield self._chunk(lines)
+            yield self._name(lines), tuple(entries)
 
     def job(self, name: str, entries: tuple[Entry, ...], folder: Path) -> Job:
         """Return the job of a chunk whose files come into ``folder``."""
         return Job(name, folder, self._kind, self.settings, self._dataset, entries)
 
-    def _chunk(self, lines: list[str]) -> tuple[str, tuple[Entry, ...]]:
+    def _name(self, lines: list[str]) -> str:
         settings = json.dumps([_FORMAT, self._dataset, self.settings.to_json()])
-        name = hashlib.sha256("\n".join([settings, *lines]).encode()).hexdigest()[:32]
-        return name, tuple(Entry.from_json(line) for line in lines)
+        return hashlib.sha256("\n".join([settings, *lines]).encode()).hexdigest()[:32]
 
 
 def _bytes(entry: Entry) -> int:

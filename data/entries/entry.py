@@ -47,7 +47,11 @@ class Entry:
 
     def to_json(self) -> str:
         """Return the entry as canonical JSON."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        blobs = {name: None if blob is None else vars(blob) for name, blob in self._blobs().items()}
+        return json.dumps({**vars(self), **blobs}, sort_keys=True, separators=(",", ":"))
+
+    def _blobs(self) -> dict[str, Blob | None]:
+        return {"file": self.file, "mask": self.mask, "original": self.original}
 
     @staticmethod
     def from_json(text: str) -> "Entry":
