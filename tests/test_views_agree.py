@@ -20,6 +20,7 @@ from skimage.data import astronaut, coffee
 from bundle.faces.documents import FaceOptions
 from bundle.faces.verdict import FaceDecision
 from bundle.regions.verdict import OperatingPoint
+from bundle.task import BUNDLE_TASKS
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.settings import Settings
@@ -90,7 +91,8 @@ def ask(task: str, decision: Settings, spec: InputSpec, server: Server, data: by
     outputs = {"logits": TensorSpec(datatype="FP32", shape=server.shape)}
     bundle = verified(task, decision, {"member": spec}, outputs, **options)
     bench = workbench({"member": server})
-    asyncio.run(analyzer(bundle, bench).analyze_picture(data, FaceOptions(heatmaps=0)))
+    options = BUNDLE_TASKS.get(task).served.options()
+    asyncio.run(analyzer(bundle, bench).analyze_picture(data, options))
 
 
 def in_training(samples: Any, spec: InputSpec, row: int) -> Tensor:
