@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bundle.regions.verdict import OperatingPoint, decide
+from bundle.regions.verdict import OperatingPoint, decide, image_score
 from core.errors import BadInputError
 from core.files import write_text
 from data.index import REJECTED_FILE, REPORT_FILE, SampleIndex, read_index, write_index
@@ -21,6 +21,7 @@ from judging.collect import Rejections, TopPictures
 from judging.overlays import encode_jpeg, heat_overlay
 from judging.report import Figure
 from tasks.regions.loading import load_member
+from tasks.regions.mining import Mining, choose_mining, given_mining, mining_area
 from tasks.regions.operating_point import choose_operating_point, point_of
 from tasks.regions.prediction import Member, Prediction, predict_pictures
 from tasks.regions.settings import RegionsSweep
@@ -31,6 +32,7 @@ from tasks.task import SweepRequest, SweepSummary
 LIST_FILE = "hard_negatives.txt"
 RANKING_FILE = "ranking.jsonl"
 POINT_FILE = "operating_point.json"
+MINING_FILE = "mining.json"
 CURVES_FILE = "curves.json"
 
 
@@ -39,7 +41,7 @@ def sweep(request: SweepRequest) -> SweepSummary:
 
     Finding none is an outcome like any other: the index and the list are then empty and the report says so. The output
     is an index folder with ``hard_negatives.txt`` (a sample id a line, hardest first), ``ranking.jsonl``,
-    ``operating_point.json``, ``curves.json``, ``rejected.jsonl`` and ``report.html``.
+    ``operating_point.json``, ``mining.json``, ``curves.json``, ``rejected.jsonl`` and ``report.html``.
 
     Raises:
         BadInputError: ``empty-class`` when val lacks a class, ``empty-split`` when train has no authentic pictures;
@@ -55,9 +57,12 @@ def sweep(request: SweepRequest) -> SweepSummary:
         raise BadInputError("empty-split", f"{request.dataset} has no authentic pictures in train, so none can be hard")
     passes = _Sweep(member, ShardReader(index.shards, request.cache), settings)
     choice = passes.choose(index.where(split="val"))
-    found = passes.mine(train, point_of(choice))
-    kept = found[: settings.limit]
+    mining, candidates = passes.choose_mining(train, point_of(choice))
+    found = passes.mine(candidates, mining)
+    kept = found[: mining.wanted][: settings.limit]
     _write(request.output, index, kept, choice)
+    counts = mining.to_json(len(found), len(kept), passes.searched)
+    write_text(request.output / MINING_FILE, json.dumps(counts, indent=2) + "\n")
     passes.rejections.write(request.output / REJECTED_FILE)
     summary = SweepSummary(
         hard_negatives=len(kept),
@@ -67,7 +72,7 @@ def sweep(request: SweepRequest) -> SweepSummary:
         decision=choice.decision,
         meets_ceiling=choice.meets_ceiling,
     )
-    write_report(request.output / REPORT_FILE, member.name, summary, choice, kept, passes.gallery.figures())
+    write_report(request.output / REPORT_FILE, member.name, summary, choice, mining, kept, passes.gallery.figures())
     return summary
 
 
@@ -90,18 +95,30 @@ class _Sweep:
             statistics, max_authentic_fpr=self._settings.max_authentic_fpr, min_areas=min_areas
         )
 
-    def mine(self, train: SampleIndex, point: OperatingPoint) -> list[HardNegative]:
-        """Return the authentic pictures with false positives, hardest first."""
-        threshold, area = self._settings.mining_threshold, self._settings.mining_min_area_fraction
-        mining = OperatingPoint(
-            threshold=point.threshold if threshold is None else threshold,
-            min_area_fraction=point.min_area_fraction if area is None else area,
-        )
+    def choose_mining(self, train: SampleIndex, point: OperatingPoint) -> tuple[Mining, SampleIndex]:
+        """Choose from when on authentic pictures are hard negatives, and return the rows to look for them in.
+
+        Where a number is wanted that takes a pass over all, and only the rows that reach the threshold are left.
+        """
+        if self._settings.wanted is None:
+            return given_mining(self._settings, point), train
+        area = mining_area(self._settings, point)
+        scores = {
+            picture.row["sample_id"]: image_score(picture.probabilities[self._member.name], area)
+            for picture in self._predict(train, "scores of train authentics")
+        }
+        self.searched = len(scores)
+        mining = choose_mining(np.array(list(scores.values())), self._settings, point)
+        reached = [name for name, score in scores.items() if score >= mining.point.threshold]
+        return mining, train.where(sample_id=reached)
+
+    def mine(self, train: SampleIndex, mining: Mining) -> list[HardNegative]:
+        """Return the pictures with false positives, hardest first."""
         found = []
-        for picture in self._predict(train, "train authentics"):
-            self.searched += 1
+        for number, picture in enumerate(self._predict(train, "train authentics"), start=1):
+            self.searched = max(self.searched, number)
             probability = picture.probabilities[self._member.name]
-            verdict = decide(probability, mining)
+            verdict = decide(probability, mining.point)
             if not verdict.forged:
                 continue
             confidence = float(probability[verdict.mask].mean(dtype=np.float64))

@@ -7,6 +7,7 @@ from pathlib import Path
 from judging.choice import Choice
 from judging.report import Cell, Figure, Row, Section, Table, render_report
 from tasks.regions.curve_plots import area_plot, threshold_plot
+from tasks.regions.mining import Mining
 from tasks.regions.operating_point import point_of
 from tasks.task import SweepSummary
 
@@ -43,11 +44,14 @@ def write_report(
     model: str,
     summary: SweepSummary,
     choice: Choice,
+    mining: Mining,
     hard_negatives: Sequence[HardNegative],
     gallery: Sequence[Figure],
 ) -> None:
     """Write ``report.html``: the curves and the point chosen on val, the hardest pictures and how many there are."""
-    render_report(path, f"Hard negatives of {model}", [_point(choice), _found(summary, hard_negatives, gallery)])
+    render_report(
+        path, f"Hard negatives of {model}", [_point(choice), _found(summary, mining, hard_negatives, gallery)]
+    )
 
 
 def _point(choice: Choice) -> Section:
@@ -68,10 +72,17 @@ def _point(choice: Choice) -> Section:
     )
 
 
-def _found(summary: SweepSummary, hard_negatives: Sequence[HardNegative], gallery: Sequence[Figure]) -> Section:
+def _found(
+    summary: SweepSummary, mining: Mining, hard_negatives: Sequence[HardNegative], gallery: Sequence[Figure]
+) -> Section:
     share = f"{summary.found:,} of {summary.searched:,} authentic train pictures have false positives"
     kept = f"; the hardest {summary.hard_negatives:,} were kept" if summary.hard_negatives < summary.found else ""
     text = [f"{share}{kept}." if summary.found else f"No hard negatives: none of {summary.searched:,} was marked."]
+    point = mining.point
+    text.append(
+        f"Mined at threshold {point.threshold:.3f}, from {100 * point.min_area_fraction:g} % of the picture on: "
+        f"{mining.note}."
+    )
     if summary.rejected:
         text.append(f"{summary.rejected:,} pictures could not be read; rejected.jsonl lists them with the reason.")
     rows: list[Row] = [

@@ -92,6 +92,33 @@ def test_the_limit_keeps_the_hardest(tiny_dataset, tiny_model, tmp_path):
     assert "the hardest 2 were kept" in (tmp_path / "two" / "report.html").read_text()
 
 
+def test_as_many_as_are_wanted_are_found_whatever_the_operating_point(tiny_dataset, tiny_model, tmp_path):
+    sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "all", ALL)
+    summary = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "some", {"wanted": 0.5, "min_areas": [0.0]})
+    assert (summary.hard_negatives, summary.searched) == (3, 6)
+    kept = _lines(tmp_path / "some" / "hard_negatives.txt")
+    assert set(kept) < set(_lines(tmp_path / "all" / "hard_negatives.txt"))
+    mining = json.loads((tmp_path / "some" / "mining.json").read_text())
+    assert (mining["wanted"], mining["searched"], mining["kept"]) == (3, 6, 3)
+    assert mining["found"] >= 3
+    assert f"{mining['threshold']:.3f}" in (tmp_path / "some" / "report.html").read_text()
+    index = read_index(tiny_dataset)
+    rows = index.where(split="train", label=0)
+    reader, member = ShardReader(index.shards), load_member(tiny_model, "cpu")
+    tops = {
+        one.row["sample_id"]: one.probabilities["tiny"].max()
+        for one in predict_pictures([member], rows, reader, device="cpu")
+    }
+    assert {name for name, top in tops.items() if top >= mining["threshold"]} >= set(kept)
+
+
+def test_fewer_than_wanted_are_stated(tiny_dataset, tiny_model, tmp_path):
+    summary = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path, {"wanted": 300, "min_areas": [0.0]})
+    assert summary.hard_negatives == 6
+    assert "6 of the 300 wanted" in (tmp_path / "report.html").read_text()
+    assert "6 of the 300 wanted" in json.loads((tmp_path / "mining.json").read_text())["note"]
+
+
 def test_the_gallery_shows_the_hardest_and_no_more_than_asked(tiny_dataset, tiny_model, tmp_path):
     sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path, ALL | {"gallery": 3})
     page = (tmp_path / "report.html").read_text()
