@@ -25,9 +25,17 @@ class Rejections:
         """Note one sample; a sample that several passes meet is noted once."""
         self._lines[row["sample_id"]] = Rejection(str(row["media_id"]), error.reason, error.detail).to_json()
 
+    def add(self, lines: str) -> None:
+        """Add what another part of a pass wrote."""
+        self._lines.update({line: line for line in lines.splitlines()})
+
+    def text(self) -> str:
+        """Return a JSON object a line, in the order met; nothing where all were read."""
+        return "".join(f"{line}\n" for line in self._lines.values())
+
     def write(self, path: Path) -> None:
         """Write ``rejected.jsonl``: a JSON object a line, in the order met; an empty file where all were read."""
-        write_text(path, "".join(f"{line}\n" for line in self._lines.values()))
+        write_text(path, self.text())
 
 
 @dataclass(order=True)

@@ -112,7 +112,11 @@ def _stages(pipeline: ResolvedPipeline, place: Place, datasets: dict[str, Any], 
         dataset = datasets[stage.dataset].outputs["dataset"]
         inputs = {} if model is None else {"base": model}
         if name in pipeline.sweeps:
-            sweep = sweep_hard_negatives(dataset=dataset, model=model, recipe=pipeline.sweeps[name].to_json())
+            settings = pipeline.sweeps[name]
+            given = {"dataset": dataset, "model": model}
+            sweep = sweep_hard_negatives(**given, recipe=settings.to_json(), store=f"{store}/sweeps")
+            if settings.parts > 1:
+                sweep.after(_sweep_parts(pipeline, place, name)(**given, store=store))
             place(sweep, recipe.resources.sweep).set_display_name(f"sweep-before-{name}")
             inputs["hard_negatives"] = sweep.outputs["hard_negatives"]
         task = train(
@@ -125,6 +129,22 @@ def _stages(pipeline: ResolvedPipeline, place: Place, datasets: dict[str, Any], 
         )
         model = place(task, training).set_display_name(f"train-{name}").outputs["model"]
     return model
+
+
+def _sweep_parts(pipeline: ResolvedPipeline, place: Place, stage: str) -> BaseComponent:
+    """Return the part of the graph that searches for hard negatives in parts; a pipeline, for a task to wait for."""
+    settings = pipeline.sweeps[stage]
+
+    @dsl.pipeline(name=f"sweep-parts-{stage}")
+    def parts(dataset: dsl.Input[dsl.Dataset], model: dsl.Input[dsl.Model], store: str) -> None:
+        """Let every part leave what it found in the store."""
+        with dsl.ParallelFor(list(range(settings.parts)), name="parts") as part:
+            task = sweep_hard_negatives(
+                dataset=dataset, model=model, recipe=settings.to_json(), store=f"{store}/sweeps", part=part
+            )
+            place(task, pipeline.recipe.resources.sweep)
+
+    return parts
 
 
 class _Extractions:

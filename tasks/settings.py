@@ -139,6 +139,9 @@ class SweepSettings(Settings):
     """At most so many hard negatives, the hardest; null keeps all."""
     gallery: int = Field(default=24, ge=0, le=500)
     """Pictures shown in the report."""
+    parts: int = Field(default=1, ge=1, le=1000)
+    """Tasks that share the search before the one that makes the list; 1 does it all in one. Any number gives the same
+    list."""
 
 
 class GateSettings(Settings):

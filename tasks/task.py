@@ -140,13 +140,19 @@ class EvaluationSummary:
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """A search for hard negatives: see ``components.sweep_hard_negatives``."""
+    """A search for hard negatives: see ``components.sweep_hard_negatives``.
+
+    ``part`` names the only one of the settings' ``parts`` to do; None does those that are not in ``store`` yet, a URI
+    that may be empty, and makes the list of all.
+    """
 
     dataset: Path
     model: Path
     output: Path
     settings: SweepSettings
     cache: Path | None
+    store: str = ""
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -278,7 +284,7 @@ class Task:
         release_figures: (a group of ``metrics.json``, all of it) to ``ReleaseFigures``; imports nothing heavy.
         fit: (``ExportJob``) to ``Fitted``.
         probe: (``ExportJob``, member name, decision, count) to a ``Probe`` on ``count`` inputs of val.
-        sweep: (``SweepRequest``) to ``SweepSummary``; None where there is none.
+        sweep: (``SweepRequest``) to ``SweepSummary``, of a part to None; None where there is none.
         several_datasets: whether one evaluation may read more than one data set.
     """
 
@@ -296,7 +302,7 @@ class Task:
     fit: Callable[[ExportJob], Fitted]
     probe: Callable[[ExportJob, str, Settings, int], Probe]
     sweep_settings: type[SweepSettings] | None = None
-    sweep: Callable[[SweepRequest], SweepSummary] | None = None
+    sweep: Callable[[SweepRequest], SweepSummary | None] | None = None
     several_datasets: bool = False
 
 

@@ -171,3 +171,48 @@ def test_the_command_line_sweeps_and_explains_errors(tiny_dataset, tiny_model, t
     assert "6 hard negatives among 6 authentic train samples" in capsys.readouterr().out
     assert main([*arguments, "--model", str(tmp_path)]) == 1
     assert "is no model" in capsys.readouterr().err
+
+
+SHARED = {**ALL, "parts": 3, "gallery": 3}
+FILES = ("hard_negatives.txt", "ranking.jsonl", "mining.json", "operating_point.json", "curves.json", "rejected.jsonl")
+
+
+@pytest.mark.parametrize("wanted", [None, 3])
+def test_parts_done_anywhere_give_the_list_of_one_process(tiny_dataset, tiny_model, tmp_path, wanted):
+    recipe = SHARED if wanted is None else {"wanted": wanted, "parts": 3}
+    store = str(tmp_path / "store")
+    alone = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "alone", {**recipe, "parts": 1})
+    for part in (2, 0):  # the join does the one that is missing
+        output = tmp_path / f"part-{part}"
+        assert sweep_hard_negatives(tiny_dataset, tiny_model, output, recipe, store=store, part=part) is None
+        assert not output.exists()
+    joined = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "joined", recipe, store=store)
+    assert joined == alone
+    assert joined.hard_negatives > 1
+    for name in FILES:
+        assert (tmp_path / "joined" / name).read_text() == (tmp_path / "alone" / name).read_text()
+    assert read_index(tmp_path / "joined").table.equals(read_index(tmp_path / "alone").table)
+
+
+def test_finished_parts_are_not_searched_again_and_other_settings_are_other_parts(
+    tiny_dataset, tiny_model, tmp_path, monkeypatch
+):
+    store = str(tmp_path / "store")
+    first = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "first", SHARED, store=store)
+    searched = []
+
+    def counted(members, index, *arguments, **options):
+        searched.append(len(index))
+        return predict_pictures(members, index, *arguments, **options)
+
+    monkeypatch.setattr("tasks.regions.sweep_parts.predict_pictures", counted)
+    assert sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "again", SHARED, store=store) == first
+    assert searched == [first.found]  # the pass over those that reach the threshold alone
+    sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "other", {**SHARED, "parts": 2}, store=store)
+    assert len(searched) == 1 + 2 * 2 + 1
+
+
+@pytest.mark.parametrize(("part", "store"), [(3, "store"), (-1, "store"), (0, "")])
+def test_a_part_that_there_is_not_or_that_has_no_store_is_refused(tiny_dataset, tiny_model, tmp_path, part, store):
+    with pytest.raises(SettingsError, match=f"part {part} of 3"):
+        sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path, SHARED, store=store and str(tmp_path), part=part)
