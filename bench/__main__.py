@@ -16,6 +16,7 @@ NAMES = (
     "training",
     "reading",
     "latency",
+    "int8",
     "extraction",
     "extraction_video",
     "statistics",

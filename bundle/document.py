@@ -21,6 +21,8 @@ SEAL = "content_sha256"  # the key of bundle.json that holds the digest of all o
 
 Format = Literal["torchscript", "onnx"]
 FORMAT_SUFFIXES: dict[Format, str] = {"torchscript": ".ts", "onnx": ".onnx"}
+INT8_SUFFIX = ".int8.onnx"
+Precision = Literal["fp32", "int8"]
 MODEL, CLIP = "model", "clip"  # names of a member's networks
 
 WEIGHT_SUM_TOLERANCE = 1e-3  # weights are stored with six decimals
@@ -75,13 +77,30 @@ class ExportedNetwork(Settings):
     outputs: dict[str, TensorSpec] = Field(min_length=1)
     """Output arrays by name, in the order in which they are returned; ``logits`` comes first."""
     files: dict[Format, BundleFile] = Field(min_length=1)
-    """By format."""
+    """By format, in float32."""
+    int8: BundleFile | None = None
+    """ONNX with weights and activations of 8 bits, run only where it is asked for; None where there is none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if next(iter(self.outputs)) != "logits":
             raise ValueError(f"outputs = {', '.join(self.outputs)}: must begin with logits")
         return self
+
+
+class Int8Outcome(Settings):
+    """What came of writing a member in INT8: its figure on val, and how fast it is, against its float ONNX."""
+
+    figure: str
+    """Which figure of the task: ``auc``, ``f1`` or another; higher is better."""
+    fp32: float | None
+    """Of the float ONNX, None where undefined."""
+    int8: float | None
+    """Of the network in INT8."""
+    speedup: float = Field(ge=0)
+    """Its throughput / that of the float ONNX, a thread each, on the processor that exported."""
+    refused: str | None = None
+    """Why it was not written; None where it was."""
 
 
 class BundleMember(Settings):
@@ -106,6 +125,8 @@ class BundleMember(Settings):
     networks: dict[Name, ExportedNetwork]
     """``model`` reads the views. ``clip``, where there is one, judges a clip from the ``vectors`` that ``model`` gives
     of its frames, padded to ``input.frames``, and its ``lengths``."""
+    int8: Int8Outcome | None = None
+    """What came of writing ``model`` in INT8; None where that was not asked for."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -115,6 +136,9 @@ class BundleMember(Settings):
             raise ValueError(f"networks.{MODEL}.inputs are not the views of input")
         if len({frozenset(network.files) for network in self.networks.values()}) != 1:
             raise ValueError("all networks of a member come in the same formats")
+        written = any(network.int8 for network in self.networks.values())
+        if written != (self.int8 is not None and self.int8.refused is None):
+            raise ValueError("int8: there are files in INT8 exactly where they were not refused")
         if CLIP in self.networks and "vectors" not in self.networks[MODEL].outputs:
             raise ValueError(f"a network {CLIP} needs the output vectors of {MODEL}")
         return self
@@ -203,7 +227,8 @@ class Bundle(Settings):
         """Return every file except ``bundle.json``, sorted by path."""
         networks = [network for member in self.members for network in member.networks.values()]
         files = [file for network in networks for file in network.files.values()]
-        return sorted([*files, self.card], key=lambda file: file.path)
+        quantized = [network.int8 for network in networks if network.int8]
+        return sorted([*files, *quantized, self.card], key=lambda file: file.path)
 
     def to_document(self) -> bytes:
         """Return the bytes of ``bundle.json``; the bundle's SHA-256 is that of these bytes."""
@@ -232,3 +257,8 @@ def _json(content: Mapping[str, Any]) -> bytes:
 def network_path(member: str, network: str, kind: Format) -> str:
     """Return where a member's network lies in the bundle, such as ``members/<name>/model.ts`` or ``clip.onnx``."""
     return f"members/{member}/{network}{FORMAT_SUFFIXES[kind]}"
+
+
+def int8_path(member: str, network: str) -> str:
+    """Return where a member's network in INT8 lies in the bundle: ``members/<name>/model.int8.onnx``."""
+    return f"members/{member}/{network}{INT8_SUFFIX}"

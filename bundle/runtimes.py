@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import BundleMember, ExportedNetwork, Format
+from bundle.document import BundleMember, ExportedNetwork, Format, Precision
 from bundle.reading import VerifiedBundle
 from core.errors import MismatchError, SettingsError, unknown_name
 from media.spec import InputSpec
@@ -48,7 +48,12 @@ def member_metadata(
 
 
 def open_networks(
-    bundle: VerifiedBundle, kind: Format, *, device: str = "cpu", threads: int | None = None
+    bundle: VerifiedBundle,
+    kind: Format,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    precision: Precision = "fp32",
 ) -> dict[str, dict[str, Run]]:
     """Load every network of every member.
 
@@ -59,12 +64,14 @@ def open_networks(
         kind: ``torchscript`` (imports torch) or ``onnx`` (imports onnxruntime and no torch).
         device: ``cpu``, or ``cuda`` (``cuda:1``).
         threads: of one forward pass on the CPU; None leaves the library's default.
+        precision: ``int8`` takes the networks in INT8, and the float ones of members and parts that have none.
 
     Returns:
         By member, by the network's name, the network.
 
     Raises:
-        SettingsError: for a kind that the bundle does not hold or whose library is not installed.
+        SettingsError: for a kind that the bundle does not hold or whose library is not installed; for ``int8`` where
+            nothing is, or with another runtime than ONNX on the CPU.
         MismatchError: when a file was altered, or is another network; names the file.
     """
     openers = {"torchscript": _open_torchscript, "onnx": _open_onnx}
@@ -73,8 +80,11 @@ def open_networks(
     if kind not in bundle.document.formats:
         raise SettingsError(f"{bundle.store.uri} holds no {kind}; it holds {', '.join(bundle.document.formats)}")
 
+    if precision == "int8":
+        _require_int8(bundle, kind, device)
+
     def opened(member: BundleMember, name: str, network: ExportedNetwork) -> Run:
-        file = network.files[kind]
+        file = network.int8 if precision == "int8" and network.int8 else network.files[kind]
         run, metadata = openers[kind](network, bundle.read(file), file.path, device, threads)
         _require_network(bundle, member, name, metadata, file.path)
         return run
@@ -83,6 +93,16 @@ def open_networks(
         member.name: {name: opened(member, name, network) for name, network in member.networks.items()}
         for member in bundle.document.members
     }
+
+
+def _require_int8(bundle: VerifiedBundle, kind: Format, device: str) -> None:
+    if (kind, device) != ("onnx", "cpu"):
+        raise SettingsError(f"precision 'int8' runs on runtime 'onnx' and device 'cpu', not on {kind!r} and {device!r}")
+    outcomes = {member.name: member.int8 for member in bundle.document.members}
+    if all(outcome is None or outcome.refused for outcome in outcomes.values()):
+        reasons = "; ".join(f"{name}: {one.refused}" for name, one in outcomes.items() if one is not None)
+        why = reasons or "export it with the key int8"
+        raise SettingsError(f"{bundle.store.uri} holds no network in INT8 ({why}); use precision 'fp32'")
 
 
 def _open_torchscript(
@@ -120,9 +140,7 @@ def _open_onnx(
     network: ExportedNetwork, data: bytes, path: str, device: str, threads: int | None
 ) -> tuple[Run, str | bytes]:
     """Return the network and its metadata."""
-    # The official builds report what they run to their maker, and leave an identifier of the machine in the home
-    # folder, unless this is set before they are imported.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    disable_telemetry()
     try:
         import onnxruntime
     except ModuleNotFoundError:
@@ -145,6 +163,15 @@ def _open_onnx(
         return {name: np.asarray(value, dtype=np.float32) for name, value in zip(outputs, values, strict=True)}
 
     return run, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
+
+
+def disable_telemetry() -> None:
+    """Keep ONNX Runtime to itself; to be called before it is imported.
+
+    Else the official builds report what they run to their maker, and leave an identifier of the machine in the home
+    folder.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def _unopened(path: str, error: Exception) -> MismatchError:

@@ -101,7 +101,7 @@ class Metrics:
         self.bundle_info = Gauge(
             "veriframe_bundle_info",
             "1 for the bundle that is served.",
-            ["name", "version", "sha256", "runtime"],
+            ["name", "version", "sha256", "runtime", "precision"],
             registry=registry,
         )
         self.outcomes.labels(ERROR)

@@ -18,7 +18,7 @@ def open_lanes(bundle: VerifiedBundle, settings: ServerSettings, passes: int, th
 
     Args:
         bundle: verified.
-        settings: runtime, device, and how large batches may be.
+        settings: runtime, device, precision, and how large batches may be.
         passes: forward passes that run at one time.
         threads: of each of them on the CPU.
 
@@ -47,7 +47,9 @@ def open_lanes(bundle: VerifiedBundle, settings: ServerSettings, passes: int, th
 
 
 def _open(bundle: VerifiedBundle, settings: ServerSettings, threads: int) -> dict[str, dict[str, Run]]:
-    return open_networks(bundle, settings.runtime, device=settings.device, threads=threads)
+    return open_networks(
+        bundle, settings.runtime, device=settings.device, threads=threads, precision=settings.precision
+    )
 
 
 def _warm_up(lane: Lane, network: ExportedNetwork) -> None:

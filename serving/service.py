@@ -130,7 +130,8 @@ class Service:
         workbench = self._open(bundle)
         analyzer = BUNDLE_TASKS.get(bundle.document.task).analyzer(bundle, workbench)
         identity = {"name": bundle.document.name, "version": bundle.document.version, "sha256": bundle.sha256}
-        self.metrics.bundle_info.labels(**identity, runtime=self.settings.runtime).set(1)
+        run = {"runtime": self.settings.runtime, "precision": self.settings.precision}
+        self.metrics.bundle_info.labels(**identity, **run).set(1)
         with self._lock:
             self._batcher = workbench.batcher
             self._analyzer = analyzer

@@ -21,6 +21,8 @@ class ServerSettings(Settings):
     """digest that bundle.json must have; default: any"""
     runtime: Literal["onnx", "torchscript"] = "onnx"
     """what runs the networks"""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """int8 (runtime onnx, device cpu) runs the networks that the bundle holds in INT8, and the others in fp32"""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """cpu, cuda or cuda:<n>"""
     threads: int | None = Field(default=None, ge=1)

@@ -95,6 +95,22 @@ class ParitySettings(Settings):
     """Largest absolute difference of any cell of a heatmap, which is 0..1."""
 
 
+class Int8Settings(Settings):
+    """Networks in INT8 beside the float ones, and what they must reach to be written.
+
+    A member that misses the gate is exported without, and the reason is noted in the bundle and its card. Speed is
+    measured while exporting and noted too: with this key, two exports of the same models differ in that figure.
+    """
+
+    calibration_samples: int = Field(default=64, ge=1)
+    """Pictures, or clips of faces, of val that the ranges of activations are taken from, spread evenly."""
+    min_speedup: float = Field(default=1.6, ge=0)
+    """Least throughput, as a multiple of that of the float ONNX on the CPU that exports."""
+    max_loss: float = Field(default=0.005, ge=0, le=1)
+    """Most that the task's figure on val (AUC of faces, F1 of regions) may be lower than the float ONNX's, for each
+    member by itself and for the ensemble."""
+
+
 class ExportSettings(Settings):
     """What an export fits and writes."""
 
@@ -106,6 +122,9 @@ class ExportSettings(Settings):
     """What each member is written as."""
     opset: int = Field(default=18, ge=18, le=23)
     """Of ONNX."""
+    int8: Int8Settings | None = None
+    """Write networks in INT8 too, for servers that ask for them (``{}`` for the defaults below); null writes none.
+    Needs the format ``onnx``."""
     calibrate: bool = True
     """Fit a temperature for each member; else all are 1."""
     fit_weights: bool = True
@@ -126,6 +145,12 @@ class ExportSettings(Settings):
     """Of the weights, for the model card."""
     limits: tuple[str, ...] | None = None
     """Known limits, for the model card; null says those of the task."""
+
+    @model_validator(mode="after")
+    def _check_int8(self) -> Self:
+        if self.int8 is not None and "onnx" not in self.formats:
+            raise ValueError(f"int8 is made from the format onnx, which formats = {', '.join(self.formats)} leaves out")
+        return self
 
 
 class SweepSettings(Settings):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Dataset
 
+    from bundle.document import Bundle
     from bundle.runtimes import Networks
     from data.index import SampleIndex
     from data.shards import ShardReader
@@ -244,6 +245,20 @@ class Probe(Protocol):
 
 
 @dataclass(frozen=True)
+class ValFigure:
+    """What exported networks of a task are compared by on val, where their logits must not be equal.
+
+    Attributes:
+        name: of the figure; higher is better.
+        measure: (``ExportJob``, the bundle's document, its networks by member) to the figure of each member by itself
+            and of ``ENSEMBLE``, at the decisions of the document; NaN where undefined. Reads the job's val rows alone.
+    """
+
+    name: str
+    measure: Callable[[ExportJob, Bundle, Mapping[str, Networks]], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
 class CardTexts:
     """What the model card says of a task.
 
@@ -285,6 +300,7 @@ class Task:
         fit: (``ExportJob``) to ``Fitted``.
         probe: (``ExportJob``, member name, decision, count) to a ``Probe`` on ``count`` inputs of val.
         sweep: (``SweepRequest``) to ``SweepSummary``, of a part to None; None where there is none.
+        val_figure: what networks in INT8 are gated by; None where a task exports none.
         several_datasets: whether one evaluation may read more than one data set.
     """
 
@@ -303,6 +319,7 @@ class Task:
     probe: Callable[[ExportJob, str, Settings, int], Probe]
     sweep_settings: type[SweepSettings] | None = None
     sweep: Callable[[SweepRequest], SweepSummary | None] | None = None
+    val_figure: ValFigure | None = None
     several_datasets: bool = False
 
 

@@ -1,6 +1,6 @@
 """Analyzing one picture with a bundle, whatever runs its networks: the arithmetic that serving and the demo share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,15 @@ def analyze_picture(
         batch_size: most tiles in one call of a network.
     """
     ensemble = Ensemble(bundle, rgb.shape[:2])
+    for member, probability in member_maps(rgb, bundle, networks, batch_size):
+        ensemble.add(member, probability)
+    return ensemble.verdict()
+
+
+def member_maps(
+    rgb: NDArray[np.uint8], bundle: Bundle, networks: Mapping[str, Networks], batch_size: int = 4
+) -> Iterator[tuple[BundleMember, NDArray[np.float32]]]:
+    """Yield each member with its probability [H, W], 0..1; arguments are those of ``analyze_picture``."""
     for spec in dict.fromkeys(member.input for member in bundle.members):
         view = tiles_view(spec)
         cut, plan = view.tiles(rgb)
@@ -131,8 +140,7 @@ def analyze_picture(
                 run = networks[member.name][MODEL]
                 starts = range(0, len(samples), batch_size)
                 parts = [run(stack(spec.views, samples[start : start + batch_size]))["logits"] for start in starts]
-                ensemble.add(member, blend_logits(np.concatenate(parts), plan, member.temperature))
-    return ensemble.verdict()
+                yield member, blend_logits(np.concatenate(parts), plan, member.temperature)
 
 
 def _point(owner: Bundle | BundleMember) -> OperatingPoint:

@@ -55,6 +55,7 @@ def render_card(bundle: Bundle, facts: CardFacts) -> str:
         _evaluation(facts),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits),
         _parity(facts),
+        *_int8(bundle),
         _files(bundle, facts.texts),
         f"## Licence\n\n{facts.settings.licence}",
     ]
@@ -160,6 +161,31 @@ def _parity(facts: CardFacts) -> str:
         f"heatmap, and a share of {settings.max_flipped_share:g} of logits on the other side of the threshold.\n\n"
         + _table(("member", "output", "format", "batch", "largest difference", "flipped share"), rows)
     )
+
+
+def _int8(bundle: Bundle) -> list[str]:
+    """Return what came of writing members in INT8; nothing where it was not asked for."""
+    rows = [
+        (
+            member.name,
+            one.figure,
+            _number(one.fp32),
+            _number(one.int8),
+            f"{one.speedup:.2f}",
+            one.refused or "yes",
+        )
+        for member in bundle.members
+        if (one := member.int8) is not None
+    ]
+    if not rows:
+        return []
+    text = (
+        "## INT8\n\nNetworks in INT8 lie beside the float ones and are run only by a server with `--precision int8`. "
+        "They were calibrated and judged on val, each member by itself against its float ONNX; the throughput is a "
+        "multiple of that one's on the processor that exported. All other figures here are of the float networks."
+    )
+    header = ("member", "figure on val", "float", "INT8", "throughput", "written")
+    return [f"{text}\n\n" + _table(header, rows)]
 
 
 def _files(bundle: Bundle, texts: CardTexts) -> str:

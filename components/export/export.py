@@ -18,6 +18,7 @@ from bundle.reading import VerifiedBundle, read_bundle
 from bundle.runtimes import open_networks
 from components.export.card import CardFacts, render_card
 from components.export.formats import Exported
+from components.export.int8 import add_int8
 from components.export.networks import describe_file, eager_run, take_apart, write_member
 from components.export.parity import Parity, compare, require_parity
 from core.errors import MismatchError, SettingsError, StorageError
@@ -88,6 +89,7 @@ def export(
         parts = {name: take_apart(loaded.network, loaded.spec.input) for name, loaded in networks.items()}
         draft = _describe(job, fitted, {name: _write(job, name, parts[name], folder) for name in networks}, index)
         parity = _prove(draft, folder, task, job, parts)
+        draft = add_int8(draft, folder, task, job)
         facts = CardFacts(task.card, settings, index, fitted.choices[ENSEMBLE], fitted.weights.note, parity, measured)
         bundle = _finish(draft, facts, folder)
     written = read_bundle(output)

@@ -3,7 +3,7 @@
 from core.lazy import Lazy
 from tasks.faces.card import CARD
 from tasks.faces.settings import FacesEvaluate, FacesExport, FacesGate, FacesSampling
-from tasks.task import GateFigure, Task
+from tasks.task import GateFigure, Task, ValFigure
 
 TASK = Task(
     name="faces",
@@ -25,5 +25,6 @@ TASK = Task(
     release_figures=Lazy("tasks.faces.release:release_figures"),
     fit=Lazy("tasks.faces.fitting:fit"),
     probe=Lazy("tasks.faces.probing:probe"),
+    val_figure=ValFigure("auc", Lazy("tasks.faces.val_figure:measure")),
     several_datasets=True,
 )

@@ -3,7 +3,7 @@
 from core.lazy import Lazy
 from tasks.regions.card import CARD
 from tasks.regions.settings import RegionsEvaluate, RegionsExport, RegionsGate, RegionsSampling, RegionsSweep
-from tasks.task import GateFigure, Task
+from tasks.task import GateFigure, Task, ValFigure
 
 TASK = Task(
     name="regions",
@@ -23,6 +23,7 @@ TASK = Task(
     release_figures=Lazy("tasks.regions.release:release_figures"),
     fit=Lazy("tasks.regions.fitting:fit"),
     probe=Lazy("tasks.regions.probing:probe"),
+    val_figure=ValFigure("f1", Lazy("tasks.regions.val_figure:measure")),
     sweep_settings=RegionsSweep,
     sweep=Lazy("tasks.regions.sweep:sweep"),
 )
