@@ -19,7 +19,8 @@ class SamplingSettings(Settings):
     """Pairs of an upper bound of the forged fraction (0..1) and a weight, in rising order: a manipulated sample gets
     the weight of the first band whose bound lies above its forged fraction, or the last band's."""
     authentic: float = Field(default=1.0, ge=0)
-    """Weight of an authentic sample."""
+    """Weight of an authentic sample; 0 leaves all but hard negatives out, as the published second stage of the forgery
+    family does."""
     hard_negative: float = Field(default=5.0, ge=0)
     """Weight of an authentic sample that is named as a hard negative."""
     balanced: bool = False

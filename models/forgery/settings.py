@@ -35,21 +35,34 @@ class ForgerySettings(Settings):
 
 
 class ForgeryLossSettings(Settings):
-    """The loss: weights of its three terms and their shapes; the defaults are the published ones."""
+    """The loss: weights of its three terms and their shapes.
+
+    The defaults are those of the published training code of the second stage, which differs in two places from the
+    paper that its focal term is named after and from what the last term's name suggests: ``focal_form`` and
+    ``authentic_mean`` say where, and offer both.
+    """
 
     focal_weight: float = Field(default=0.5, ge=0)
-    """Weight of the focal term."""
+    """Weight of the focal term; as published."""
     dice_weight: float = Field(default=0.5, ge=0)
-    """Weight of the Dice (Tversky) term."""
+    """Weight of the Dice (Tversky) term; as published."""
     authentic_weight: float = Field(default=4.0, ge=0)
-    """Weight of the mean probability on authentic images."""
+    """Weight of the probability put on authentic images; published are 4 in the second stage and 2 in the first."""
     focal_alpha: float = Field(default=0.25, ge=0, le=1)
-    """Weight of forged pixels in the focal term, against 1 - alpha for the others. Larger leans to recall."""
+    """Weight of forged pixels in the focal term; as published, where it is that of all pixels."""
+    focal_form: Literal["published", "paper"] = "published"
+    """What authentic pixels weigh in the focal term: ``focal_alpha`` too as in the ``published`` code, so that alpha
+    only scales the term; or 1 - ``focal_alpha`` as in the ``paper`` (Lin et al., 2017) and in
+    segmentation_models_pytorch, so that a larger alpha leans to recall."""
     focal_gamma: float = Field(default=2.0, ge=0)
-    """How strongly the focal term discounts pixels already right; 0, or 1 and more."""
+    """How strongly the focal term discounts pixels already right; 0, or 1 and more. 2 is published and the paper's."""
+    authentic_mean: Literal["batch", "authentic"] = "batch"
+    """What the sum of probabilities on authentic images is divided by: the pixels of the whole ``batch`` as in the
+    published code, so that the term grows with the share of authentic images in it; or those of its ``authentic``
+    images alone, so that it does not."""
     tversky_beta: float = Field(default=0.5, ge=0, le=1)
-    """Cost of a forged pixel missed, against 1 - beta for an authentic pixel marked. 0.5 is Dice; larger leans to
-    recall."""
+    """Cost of a forged pixel missed, against 1 - beta for an authentic pixel marked. 0.5 is Dice, as published; larger
+    leans to recall."""
 
     @field_validator("focal_gamma")
     @classmethod

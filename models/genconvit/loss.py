@@ -10,6 +10,7 @@ from torch.nn import functional
 from models.genconvit.network import GenConViTOutput
 from models.genconvit.settings import GenConViTLossSettings
 from models.network import only
+from models.parallel import mean_over_processes
 
 
 class GenConViTLoss(nn.Module):
@@ -22,7 +23,7 @@ class GenConViTLoss(nn.Module):
       it has the scale of the MSE and does not grow with the input's size; the mean over the batch.
     * The warm-up is batches / ``kl_warmup_batches``, at most 1.
 
-    Everything is computed in float32, also under autocast.
+    Everything is computed in float32, also under autocast; the batch is that of all processes together.
 
     Args:
         settings: the weights.
@@ -44,21 +45,26 @@ class GenConViTLoss(nn.Module):
         with torch.autocast(output.mu.device.type, enabled=False):
             label = batch["label"].float().unsqueeze(1)
             pixels = only(batch["views"]).float() / 255
-            terms = {
-                "cross_entropy_a": functional.binary_cross_entropy_with_logits(output.logits_a.float(), label),
-                "cross_entropy_b": functional.binary_cross_entropy_with_logits(output.logits_b.float(), label),
-                "mse_a": functional.mse_loss(output.reconstruction_a.float(), pixels),
-                "mse_b": functional.mse_loss(output.reconstruction_b.float(), pixels),
-                "kl": _divergence(output.mu.float(), output.log_variance.float()) / pixels[0].numel(),
-                "kl_warmup": (output.batches / max(weights.kl_warmup_batches, 1)).float().clamp(max=1),
+            sums = {
+                "cross_entropy_a": self._cross_entropy(output.logits_a, label),
+                "cross_entropy_b": self._cross_entropy(output.logits_b, label),
+                "mse_a": functional.mse_loss(output.reconstruction_a.float(), pixels, reduction="sum"),
+                "mse_b": functional.mse_loss(output.reconstruction_b.float(), pixels, reduction="sum"),
+                "kl": _divergence(output.mu.float(), output.log_variance.float()),
             }
+            parts = [(value, len(label) if "entropy" in name else pixels.numel()) for name, value in sums.items()]
+            terms = dict(zip(sums, mean_over_processes(parts), strict=True))
+            terms["kl_warmup"] = (output.batches / max(weights.kl_warmup_batches, 1)).float().clamp(max=1)
             cross_entropy = (terms["cross_entropy_a"] + terms["cross_entropy_b"]) / 2
             vae = terms["mse_b"] + terms["kl_warmup"] * weights.kl_weight * terms["kl"]
             loss = weights.cross_entropy_weight * cross_entropy
             loss = loss + weights.autoencoder_weight * terms["mse_a"] + weights.vae_weight * vae
         return {"loss": loss, **terms}
 
+    @staticmethod
+    def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(logits.float(), label, reduction="sum")
+
 
 def _divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
-    summed = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).flatten(1).sum(dim=1)
-    return summed.mean()
+    return -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).sum()

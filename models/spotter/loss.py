@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.parallel import mean_over_processes
 from models.spotter.network import SpotterOutput
 from models.spotter.settings import SpotterLossSettings
 
@@ -14,7 +15,8 @@ from models.spotter.settings import SpotterLossSettings
 class SpotterLoss(nn.Module):
     """clip_weight · cross-entropy of the clips + frame_weight · cross-entropy of the frames, each a clip of its own.
 
-    A frame has the label of its clip. Both terms are means, in float32 also under autocast.
+    A frame has the label of its clip. Both terms are means, in float32 also under autocast: over the clips and the
+    frames of all processes, so that a frame counts the same wherever its clip is.
 
     Args:
         settings: the weights.
@@ -36,7 +38,10 @@ class SpotterLoss(nn.Module):
         if "lengths" in batch:
             frame_label = label.repeat_interleave(batch["lengths"], dim=0, output_size=len(output.frame_logits))
         with torch.autocast(output.logits.device.type, enabled=False):
-            clip = functional.binary_cross_entropy_with_logits(output.logits, label)
-            frame = functional.binary_cross_entropy_with_logits(output.frame_logits, frame_label)
+            parts = [
+                (functional.binary_cross_entropy_with_logits(logits, target, reduction="sum"), len(target))
+                for logits, target in ((output.logits, label), (output.frame_logits, frame_label))
+            ]
+            clip, frame = mean_over_processes(parts)
             loss = self.settings.clip_weight * clip + self.settings.frame_weight * frame
         return {"loss": loss, "clip": clip, "frame": frame}

@@ -43,7 +43,7 @@ def test_every_shipped_recipe_resolves(name: str) -> None:
 def test_the_published_forgery_recipe_holds_the_published_settings() -> None:
     pipeline = shipped("forgery/published")
     assert list(pipeline.training) == PUBLISHED
-    for stages in pipeline.training.values():
+    for member, stages in pipeline.training.items():
         resolved = stages["v3"]
         assert resolved.input.views["tiles"].size == 512
         assert (resolved.batch_size, resolved.epochs) == (4, 25)
@@ -52,7 +52,9 @@ def test_the_published_forgery_recipe_holds_the_published_settings() -> None:
         assert (resolved.schedule.name, resolved.schedule.interval) == ("cosine", "epoch")
         assert resolved.model["encoder"] == "timm-efficientnet-b2"
         assert resolved.parsed_sampling.bands == ((0.01, 3.0), (0.05, 2.0), (1.0, 1.0))
-        assert resolved.parsed_sampling.hard_negative == 5
+        assert resolved.parsed_sampling.hard_negative == (10 if member == "hard_negative" else 5)
+        assert resolved.loss["authentic_weight"] == 2
+        assert stages["v4"].parsed_sampling.authentic == 0
     policies = {member: stages["v3"].policy for member, stages in pipeline.training.items()}
     assert policies == dict.fromkeys(PUBLISHED, "forgery") | {"enhanced_aug": "enhanced"}
     assert list(pipeline.sweeps) == ["v4"]

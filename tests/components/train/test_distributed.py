@@ -130,6 +130,27 @@ def test_two_processes_reach_the_same_weights_on_the_samples_of_one_and_survive_
     assert lines[0]["samples"] == 4 * BATCHES
 
 
+def test_two_processes_take_the_steps_of_one(clean_processes, tiny_dataset, tiny_recipe, tmp_path):
+    """But for batch statistics, which are each process's own on CPUs, and dropout: both are left out here."""
+    tiny_recipe["model"] |= {"gate": "none", "dropout": 0.0}
+    tiny_recipe |= {"freeze": ["fpn.encoder.*"], "optimizer": {"name": "sgd", "lr": 0.05}, "accumulate": 2}
+    tiny_recipe |= {"sampling": {"samples_per_epoch": 32}, "keep_last": 100}
+    outputs = {count: tmp_path / str(count) / "out" for count in (1, 2)}
+    for count, output in outputs.items():
+        path = tmp_path / f"{count}.json"
+        path.write_text(json.dumps(tiny_recipe | {"processes": count}))
+        if count == 1:
+            step.train(tiny_dataset, output, load(TrainRecipe, path))
+        else:
+            _train_on_two(clean_processes, tiny_dataset, path, output)
+    last = "out.state/tiny_v3/steps/000000008.pth"
+    alone, together = (read_checkpoint(output.parent / last) for output in outputs.values())
+    for name, value in alone.model_state_dict.items():
+        torch.testing.assert_close(together.model_state_dict[name], value, rtol=1e-4, atol=1e-6)
+    lines = [json.loads((out / "log.jsonl").read_text().splitlines()[-1])["train"] for out in outputs.values()]
+    assert lines[1] == pytest.approx(lines[0], rel=1e-5)
+
+
 def test_a_failing_process_fails_the_run(recipe, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ProcessesFailedError, match="one of the 2 training processes failed"):
