@@ -91,8 +91,7 @@ def ask(task: str, decision: Settings, spec: InputSpec, server: Server, data: by
     outputs = {"logits": TensorSpec(datatype="FP32", shape=server.shape)}
     bundle = verified(task, decision, {"member": spec}, outputs, **options)
     bench = workbench({"member": server})
-    options = BUNDLE_TASKS.get(task).served.options()
-    asyncio.run(analyzer(bundle, bench).analyze_picture(data, options))
+    asyncio.run(analyzer(bundle, bench).analyze_picture(data, BUNDLE_TASKS.get(task).served.options()))
 
 
 def in_training(samples: Any, spec: InputSpec, row: int) -> Tensor:
