@@ -56,6 +56,8 @@ SCHEMA = pa.schema(
         pa.field("size", pa.int64(), nullable=False),
         pa.field("mask_offset", pa.int64()),  # null where nothing is marked
         pa.field("mask_size", pa.int64()),
+        pa.field("crc32", pa.uint32(), nullable=False),  # of the picture's bytes
+        pa.field("mask_crc32", pa.uint32()),
     ]
 )
 

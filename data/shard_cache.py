@@ -13,6 +13,7 @@ from core.files import is_temporary, write_text
 
 _LOCKS = 256  # a fixed number of lock files: removing one that another process waits for would break the lock
 _TOUCH_SECONDS = 30.0
+IDLE_SECONDS = 600.0  # a shard that nobody read for so long may give way to one that is read now
 _ABANDONED_SECONDS = 3600.0  # a partly fetched shard that nobody has written to for so long has lost its process
 
 
@@ -78,29 +79,45 @@ class ShardCache:
         """Tell whether a shard is here, or may come without another giving way."""
         return self.path(shard).exists() or sum(e.size for e in self._entries()) + size <= self._limit
 
-    def make_room(self, size: int) -> None:
-        """Remove the shards not used for longest until ``size`` more bytes fit.
+    @contextmanager
+    def room(self, shard: str, size: int) -> Iterator[bool]:
+        """Hold room for a shard of ``size`` bytes while it is fetched, if there is any.
 
-        Processes that are reading a removed shard read on.
+        Shards that are idle give way, those not used for longest first. What is in use stays: where the data are
+        larger than the cache, shards that push out one another would be fetched whole for every sample. Processes that
+        are reading a removed shard read on.
 
-        Raises:
-            StorageError: when ``size`` alone is more than the cache may hold.
+        Yields:
+            Whether there is room.
         """
         if size > self._limit:
-            raise StorageError(
-                f"a shard of {size} bytes does not fit into the shard cache {self._folder}, which may hold "
-                f"{self._limit}; raise its limit"
-            )
+            yield False
+            return
+        held = self._folder / f".{shard}.reserved"
         with self._locked("eviction"):
-            entries = sorted(self._entries(), key=lambda entry: entry.used)
-            excess = sum(entry.size for entry in entries) + size - self._limit
-            for entry in entries:
-                abandoned = time.time() - entry.modified > _ABANDONED_SECONDS
-                removed = abandoned if is_temporary(entry.path.name) else excess > 0
-                if removed:
-                    entry.path.unlink(missing_ok=True)
-                    self._note(entry.path.name).unlink(missing_ok=True)
-                    excess -= entry.size
+            granted = self._make_room(size)
+            if granted:
+                with held.open("wb") as stream:
+                    stream.truncate(size)  # as long as the shard will be, without a block on the disk
+        try:
+            yield granted
+        finally:
+            if granted:
+                held.unlink(missing_ok=True)
+
+    def _make_room(self, size: int) -> bool:
+        now, entries = time.time(), sorted(self._entries(), key=lambda entry: entry.used)
+        excess = sum(entry.size for entry in entries) + size - self._limit
+        for entry in entries:
+            if is_temporary(entry.path.name):
+                removed = now - entry.modified > _ABANDONED_SECONDS
+            else:
+                removed = excess > 0 and now - entry.used >= IDLE_SECONDS
+            if removed:
+                entry.path.unlink(missing_ok=True)
+                self._note(entry.path.name).unlink(missing_ok=True)
+                excess -= entry.size
+        return excess <= 0
 
     @contextmanager
     def lock(self, shard: str) -> Iterator[None]:

@@ -4,15 +4,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.errors import BadInputError
 from data.index import SampleIndex
-from data.shards import ShardReader
+from data.shards import ShardReader, Span
 from media.pictures import decode_mask_png, decode_stored
 from media.view import StoredSample, Subject
 
-Span = tuple[int, int]  # offset and size in a shard, bytes
+SPAN_COLUMNS = ("offset", "size", "crc32", "mask_offset", "mask_size", "mask_crc32")
+
+
+def picture_span(row: Mapping[str, Any]) -> Span:
+    """Return where the picture of a row of an index lies in its shard."""
+    return Span(row["offset"], row["size"], row["crc32"])
+
+
+def mask_span(row: Mapping[str, Any]) -> Span:
+    """Return where the mask of a row of an index lies in its shard; for rows that have one."""
+    return Span(row["mask_offset"], row["mask_size"], row["mask_crc32"])
 
 
 def load_sample(row: Mapping[str, Any], reader: ShardReader) -> StoredSample:
@@ -26,8 +37,8 @@ def load_sample(row: Mapping[str, Any], reader: ShardReader) -> StoredSample:
         BadInputError: when the stored bytes do not decode, or picture and mask differ in size (``mask-size``).
         MismatchError: when the index does not belong to the shards.
     """
-    mask = None if row["mask_offset"] is None else (row["mask_offset"], row["mask_size"])
-    rgb, forged = _read(reader, row["shard"], (row["offset"], row["size"]), mask)
+    mask = None if row["mask_offset"] is None else mask_span(row)
+    rgb, forged = _read(reader, row["shard"], picture_span(row), mask)
     grid = None if row["grid_x"] is None else (row["grid_x"], row["grid_y"])
     return StoredSample(rgb, forged, _subject(row["box"], row["landmarks"]), grid)
 
@@ -36,10 +47,11 @@ def _read(
     reader: ShardReader, shard: str, picture: Span, mask: Span | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     """Read and decode a picture and, where there is one, its mask."""
-    rgb = decode_stored(reader.read(shard, *picture))
-    if mask is None:
+    data, *marked = reader.read(shard, picture, *([] if mask is None else [mask]))
+    rgb = decode_stored(data)
+    if not marked:
         return rgb, None
-    forged = decode_mask_png(reader.read(shard, *mask))
+    forged = decode_mask_png(marked[0])
     if forged.shape != rgb.shape[:2]:
         raise BadInputError(
             "mask-size",
@@ -71,7 +83,7 @@ class StoredSamples:
         self.label = index.column("label").astype(np.int64)
         self._sample_id = index.column("sample_id").astype("S")
         self._shards, self._shard = np.unique(index.column("shard").astype("S"), return_inverse=True)
-        self._spans = _numbers(index, "offset", "size", "mask_offset", "mask_size").astype(np.int64)
+        self._spans = _numbers(index, *SPAN_COLUMNS)
         self._grids = _numbers(index, "grid_x", "grid_y").astype(np.int8)
         self._boxes, self._landmarks = _points(index, "box", 4), _points(index, "landmarks", 10)
 
@@ -89,9 +101,10 @@ class StoredSamples:
             BadInputError: when the stored bytes do not decode, or picture and mask differ in size (``mask-size``).
             MismatchError: when the index does not belong to the shards.
         """
-        offset, size, mask_offset, mask_size = self._spans[row].tolist()
-        mask = None if mask_offset < 0 else (mask_offset, mask_size)
-        rgb, forged = _read(self._reader, self._shards[self._shard[row]].decode(), (offset, size), mask)
+        offset, size, crc32, mask_offset, mask_size, mask_crc32 = self._spans[row].tolist()
+        mask = None if mask_offset < 0 else Span(mask_offset, mask_size, mask_crc32)
+        shard = self._shards[self._shard[row]].decode()
+        rgb, forged = _read(self._reader, shard, Span(offset, size, crc32), mask)
         x, y = self._grids[row].tolist()
         subject = _subject(_known(self._boxes[row]), _known(self._landmarks[row]))
         return StoredSample(rgb, forged, subject, None if x < 0 else (x, y))
@@ -99,7 +112,8 @@ class StoredSamples:
 
 def _numbers(index: SampleIndex, *names: str) -> NDArray[Any]:
     """Return columns of integers as one array [N, columns], -1 for null."""
-    return np.stack([index.table.column(name).fill_null(-1).to_numpy() for name in names], axis=1)
+    columns = (index.table.column(name).cast(pa.int64()).fill_null(-1) for name in names)
+    return np.stack([column.to_numpy() for column in columns], axis=1)
 
 
 def _points(index: SampleIndex, name: str, length: int) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ IMAGE_USER = 65532  # of images/Dockerfile
 SHARED_MEMORY = "8g"  # a limit: what PyTorch's loader processes exchange tensors through
 ROOT = 0
 # Variables of this process that steps get too; AWS_* besides, less those that name files of this machine.
-PASSED_VARIABLES = ("NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+PASSED_VARIABLES = ("NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "VERIFRAME_CACHE_GIB")
 FILE_VARIABLES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
 CA_VARIABLE = "AWS_CA_BUNDLE"
 

@@ -69,13 +69,17 @@ class ClusterSettings(Settings):
     node_selector: dict[str, str] = {"veriframe/accelerator": "nvidia"}
     """Labels of the nodes that tasks with a GPU run on."""
     s3_secret: str = "veriframe-s3"  # noqa: S105  a Secret's name, not its content
-    """Name of the Secret whose keys ``accesskey`` and ``secretkey`` open the store."""
+    """Name of the Secret whose keys ``accesskey`` and ``secretkey`` open the store; empty where pods have a role of
+    their own that opens it."""
     endpoint: str = ""
     """URL of the S3 server; empty for AWS."""
     region: str = "us-east-1"
     """Of the S3 server."""
     cache_claim: str = "veriframe-shard-cache"
     """Name of the PersistentVolumeClaim for fetched shards; empty for none."""
+    cache_gib: float | None = Field(default=None, ge=0)
+    """The most that fetched shards may take up in it, GiB; null for 64. Of shards for which there is no room, samples
+    are read one by one."""
 
 
 def apply(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings) -> PipelineTask:
@@ -90,13 +94,16 @@ def apply(task: PipelineTask, resources: TaskResources, cluster: ClusterSettings
     if resources.retries:
         task.set_retry(resources.retries, backoff_duration="60s", backoff_factor=2.0, backoff_max_duration="600s")
     kubernetes.set_timeout(task, resources.timeout_seconds)
-    kubernetes.use_secret_as_env(task, secret_name=cluster.s3_secret, secret_key_to_env=S3_VARIABLES)
+    if cluster.s3_secret:
+        kubernetes.use_secret_as_env(task, secret_name=cluster.s3_secret, secret_key_to_env=S3_VARIABLES)
     task.set_env_variable("AWS_DEFAULT_REGION", cluster.region)
     if cluster.endpoint:
         task.set_env_variable("AWS_ENDPOINT_URL", cluster.endpoint)
     if cluster.cache_claim:
         kubernetes.mount_pvc(task, pvc_name=cluster.cache_claim, mount_path=CACHE_PATH)
         task.set_env_variable("VERIFRAME_CACHE", CACHE_PATH)
+    if cluster.cache_gib is not None:
+        task.set_env_variable("VERIFRAME_CACHE_GIB", f"{cluster.cache_gib:g}")
     if resources.accelerators:
         _accelerate(task, resources, cluster)
     return task

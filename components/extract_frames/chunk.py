@@ -6,6 +6,7 @@ What it writes depends on the chunk's job alone. It does not import pyarrow, to 
 import base64
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,9 +23,9 @@ from data.entries.entry import Entry, Rejection
 from data.entries.kind import EntryKind
 from data.entries.sample import Sample
 from data.entries.settings import EntrySettings
+from data.fragments import FragmentWriter
 from data.labels import AUTHENTIC
 from data.samples import sample_id
-from data.shards import FragmentWriter
 from media.pictures import encode_png
 
 PREVIEWS = 4  # of each class in each chunk, and no more than it has entries; the report chooses from them
@@ -110,9 +111,11 @@ def _store(writer: FragmentWriter, entry: Entry, sample: Sample, job: Job) -> di
     media_id = f"{job.dataset}/{entry.medium or entry.name}"
     name = sample_id(media_id, sample.frame, sample.track)
     offset, size = writer.add(f"{name}.{sample.extension}", sample.data)
-    mask_offset = mask_size = None
+    mask_offset = mask_size = mask_crc32 = None
     if sample.mask is not None:
-        mask_offset, mask_size = writer.add(f"{name}.mask.png", encode_png(sample.mask))
+        mask = encode_png(sample.mask)
+        mask_offset, mask_size = writer.add(f"{name}.mask.png", mask)
+        mask_crc32 = zlib.crc32(mask)
     height, width = sample.rgb.shape[:2]
     grid_x, grid_y = sample.grid or (None, None)
     return {
@@ -140,6 +143,8 @@ def _store(writer: FragmentWriter, entry: Entry, sample: Sample, job: Job) -> di
         "size": size,
         "mask_offset": mask_offset,
         "mask_size": mask_size,
+        "crc32": zlib.crc32(sample.data),
+        "mask_crc32": mask_crc32,
     }
 
 

@@ -15,7 +15,7 @@ from components.extract_frames.chunk import fragment_path
 from components.extract_frames.kept import Kept
 from core.files import write_text
 from core.storage import Store
-from data.shards import AssembledFragment, assemble
+from data.fragments import AssembledFragment, assemble
 
 _EMPTY = 2 * tarfile.BLOCKSIZE  # bytes of the end of an archive, which is all of one without entries
 

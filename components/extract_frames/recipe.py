@@ -7,8 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 from core.errors import SettingsError
 from core.settings import Settings
 from data.entries.settings import Limits
+from data.fragments import TARGET_BYTES
 from data.layout import LAYOUTS, LayoutOptions, check_options
-from data.shards import TARGET_BYTES
 from data.splits import SplitSettings
 from media.extraction import SampleSpec
 

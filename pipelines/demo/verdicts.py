@@ -13,7 +13,7 @@ from bundle.regions.analysis import analyze_picture
 from core.errors import BadInputError
 from data.index import read_index
 from data.shards import ShardReader
-from data.stored import load_sample
+from data.stored import load_sample, picture_span
 from judging.overlays import heat_overlay, side_by_side, truth_overlay
 
 SIDE = 480  # longest side of a picture in the report, px
@@ -66,7 +66,7 @@ def unseen_pictures(dataset: Path) -> dict[str, UnseenPicture]:
         if not rows:
             raise BadInputError("empty-split", f"{dataset} has no {name} picture in its test split")
         row = rows[0]
-        data = reader.read(row["shard"], row["offset"], row["size"])
+        data = reader.read(row["shard"], picture_span(row))[0]
         sample = load_sample(row, reader)
         # A data set without a mask anywhere stores none.
         truth = np.zeros(sample.rgb.shape[:2], dtype=np.bool_) if sample.mask is None else sample.mask

@@ -1,6 +1,7 @@
 """Reading samples by row: as rows of an index and as plain arrays, with all that views need of them."""
 
 import pickle
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from core.errors import BadInputError
+from data.fragments import FragmentWriter, assemble
 from data.index import SCHEMA, SampleIndex, read_index, sample_id, write_index
-from data.shards import FragmentWriter, ShardReader, assemble
+from data.shards import ShardReader
 from data.stored import StoredSamples, load_sample
 from media.extraction import SampleSpec
 from media.pictures import encode_png
@@ -28,15 +30,18 @@ def _build(folder: Path, mask: np.ndarray) -> SampleIndex:
     with FragmentWriter(folder / "fragment") as writer:
         for number, rgb in enumerate(PICTURES):
             name = sample_id(f"made/{number}")
-            offset, size = writer.add(f"{name}.png", encode_png(rgb))
+            picture = encode_png(rgb)
+            offset, size = writer.add(f"{name}.png", picture)
             row = {field.name: 0 if pa.types.is_integer(field.type) else None for field in SCHEMA}
-            row |= dict.fromkeys(("mask_offset", "mask_size", "grid_x", "grid_y"))
+            row |= dict.fromkeys(("mask_offset", "mask_size", "mask_crc32", "grid_x", "grid_y"))
             row |= dict.fromkeys(("time_ms", "forged_fraction"), 0.0)
             row |= dict.fromkeys(("group_id", "dataset", "method", "compression", "label_name"), "made")
             row |= {"sample_id": name, "media_id": f"made/{number}", "split": "train", "label": number}
-            row |= {"offset": offset, "size": size}
+            row |= {"offset": offset, "size": size, "crc32": zlib.crc32(picture)}
             rows.append(row)
-        rows[1]["mask_offset"], rows[1]["mask_size"] = writer.add("1.mask.png", encode_png(mask))
+        stored = encode_png(mask)
+        rows[1]["mask_offset"], rows[1]["mask_size"] = writer.add("1.mask.png", stored)
+        rows[1]["mask_crc32"] = zlib.crc32(stored)
         rows[2] |= {"box": BOX, "landmarks": LANDMARKS, "grid_x": 15, "grid_y": 0}
     (placed,) = assemble([folder / "fragment"], folder, target_bytes=2**20)
     for row in rows:

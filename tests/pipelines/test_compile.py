@@ -296,6 +296,19 @@ def test_no_secret_and_no_path_of_the_machine_gets_into_the_yaml(
     assert str(Path(images.__file__).parents[1]) not in text
 
 
+def test_pods_with_a_role_of_their_own_need_no_secret(tmp_path: Path) -> None:
+    pipeline = load_pipeline("forgery", overrides=["cluster.s3_secret=''", "cluster.cache_gib=8"])
+    output = compile_pipeline(pipeline, tmp_path / "out.yaml", tag="abc")
+    document, platforms = yaml.safe_load_all(output.read_text())
+    assert [
+        name
+        for name, pod in platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"].items()
+        if "secretAsEnv" in pod
+    ] == []
+    for container in executors(document).values():
+        assert {"name": "VERIFRAME_CACHE_GIB", "value": "8"} in container["env"]
+
+
 def test_a_tag_that_moves_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERIFRAME_IMAGE_TAG", "latest")
     with pytest.raises(SettingsError, match="latest names no fixed build"):

@@ -1,5 +1,6 @@
 """Indexes made by hand: samples in, shards and the index that points into them out."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from data.fragments import FragmentWriter, assemble
 from data.index import SampleIndex, sample_id, schema_for
-from data.shards import FragmentWriter, assemble
 from media.extraction import SampleSpec
 from media.pictures import encode_png
 
@@ -35,10 +36,10 @@ def build_index(
         name = sample_id(media_id, given.frame, 0)
         fragments.append(folder / f"{name}.fragment")
         with FragmentWriter(fragments[-1]) as writer:
-            offset, size = writer.add(f"{name}.png", encode_png(given.rgb))
-            mask_offset, mask_size = (
-                writer.add(f"{name}.mask.png", encode_png(given.mask)) if given.mask is not None else (None, None)
-            )
+            picture = encode_png(given.rgb)
+            offset, size = writer.add(f"{name}.png", picture)
+            mask = None if given.mask is None else encode_png(given.mask)
+            mask_offset, mask_size = (None, None) if mask is None else writer.add(f"{name}.mask.png", mask)
         rows.append(
             {
                 "sample_id": name, "media_id": media_id, "group_id": given.medium, "dataset": "set", "method": "x",
@@ -46,6 +47,7 @@ def build_index(
                 "split": "train", "frame": given.frame, "time_ms": 40.0 * given.frame, "track": 0, "run": 0,
                 "width": given.rgb.shape[1], "height": given.rgb.shape[0], "forged_fraction": given.forged_fraction,
                 "offset": offset, "size": size, "mask_offset": mask_offset, "mask_size": mask_size,
+                "crc32": zlib.crc32(picture), "mask_crc32": None if mask is None else zlib.crc32(mask),
             }
         )  # fmt: skip
     for row, at in zip(rows, assemble(fragments, folder, target_bytes=target_bytes), strict=True):

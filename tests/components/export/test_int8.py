@@ -23,7 +23,7 @@ from components.export.quantization import quantize
 from core.errors import MismatchError, SettingsError
 from core.settings import validate
 from data.index import read_index
-from data.shards import ShardReader
+from data.shards import ShardReader, Span
 from judging.members import load_model
 from media.pictures import encode_png
 from serving.app import create_app
@@ -123,9 +123,9 @@ def test_calibration_and_gate_read_val_alone(
     asked: set[tuple[str, int]] = set()
     read = ShardReader.read
 
-    def watched(self: ShardReader, shard: str, offset: int, size: int) -> bytes:
-        asked.add((shard, offset))
-        return read(self, shard, offset, size)
+    def watched(self: ShardReader, shard: str, *spans: Span) -> list[bytes]:
+        asked.update((shard, span.offset) for span in spans)
+        return read(self, shard, *spans)
 
     monkeypatch.setattr(ShardReader, "read", watched)
     export(tiny_dataset, checkpoints[:1], tmp_path / "bundle", {"formats": ["onnx"], "int8": ANY})

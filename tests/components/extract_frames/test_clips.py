@@ -15,7 +15,7 @@ from core.settings import parse
 from core.storage import open_store
 from data.index import SampleIndex, read_index
 from data.shards import ShardReader
-from data.stored import load_sample
+from data.stored import load_sample, picture_span
 from media.extraction import DetectorSpec
 from media.faces import FaceDetector, faces_of_video
 from media.views.face import FaceView
@@ -79,7 +79,7 @@ def test_each_crop_is_a_row(tmp_path: Path, tree: Path, made: Made, rejected: Ca
     real = next(row for row in index.rows() if row["label"] == 0)
     assert (real["label_name"], real["method"], real["forged_fraction"]) == ("real", "real", 0.0)
     assert len(set(index.column("sample_id"))) == 24
-    data = ShardReader(index.shards).read(rows[0]["shard"], rows[0]["offset"], rows[0]["size"])
+    data = ShardReader(index.shards).read(rows[0]["shard"], picture_span(rows[0]))[0]
     assert data.startswith(b"\x89PNG")
 
 
@@ -227,7 +227,7 @@ def test_frames_that_were_cut_out_already_are_stored_as_they_are(
     assert len(set(index.column("group_id"))) == 4
     assert len(set(index.column("media_id"))) == 16
     row = next(row for row in index.rows() if row["media_id"] == "made/real/3" and row["frame"] == 8)
-    stored = ShardReader(index.shards).read(row["shard"], row["offset"], row["size"])
+    stored = ShardReader(index.shards).read(row["shard"], picture_span(row))[0]
     assert stored == (tmp_path / "in/real/3_8.png").read_bytes()
 
 

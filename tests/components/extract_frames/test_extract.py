@@ -20,6 +20,7 @@ from core.settings import validate
 from data.index import read_index, sample_id
 from data.shards import ShardReader
 from data.splits import SplitError
+from data.stored import mask_span, picture_span
 from media.pictures import decode_mask, decode_mask_png, decode_picture
 
 Lay = Callable[..., Path]
@@ -39,7 +40,7 @@ def test_every_picture_is_found_again_with_its_bytes_and_mask(tmp_path: Path, la
     assert list(index.column("media_id")) == sorted(rows)
     for path in (source / "train_images").glob("*/*"):
         row = rows[f"made/{path.parent.name}/{path.name}"]
-        assert reader.read(row["shard"], row["offset"], row["size"]) == path.read_bytes()
+        assert reader.read(row["shard"], picture_span(row))[0] == path.read_bytes()
         assert row["sample_id"] == sample_id(row["media_id"])
         assert (row["width"], row["height"], row["frame"], row["track"], row["box"]) == (64, 64, 0, -1, None)
         assert row["compression"].startswith("jpeg-q9" if path.suffix == ".jpg" else "png")
@@ -47,7 +48,7 @@ def test_every_picture_is_found_again_with_its_bytes_and_mask(tmp_path: Path, la
             assert (row["label"], row["label_name"], row["method"]) == (0, "authentic", "authentic")
             assert (row["mask_offset"], row["mask_size"], row["forged_fraction"]) == (None, None, 0.0)
         else:
-            mask = decode_mask_png(reader.read(row["shard"], row["mask_offset"], row["mask_size"]))
+            mask = decode_mask_png(reader.read(row["shard"], mask_span(row))[0])
             expected = decode_mask((source / "train_masks" / f"{path.stem}.npy").read_bytes(), (64, 64))
             assert np.array_equal(mask, expected)
             assert row["forged_fraction"] == expected.mean()
@@ -81,7 +82,7 @@ def test_rows_point_into_the_right_one_of_many_shards(tmp_path: Path, lay: Lay, 
     assert len(set(index.column("shard"))) == 3  # one a chunk, for none fits
     for row in index.rows():
         picture = source / "train_images" / row["media_id"].removeprefix("made/")
-        assert reader.read(row["shard"], row["offset"], row["size"]) == picture.read_bytes()
+        assert reader.read(row["shard"], picture_span(row))[0] == picture.read_bytes()
 
 
 def test_shards_hold_one_entry_a_picture_and_one_a_mask(tmp_path: Path, lay: Lay, recipe: MakeRecipe) -> None:
@@ -148,7 +149,7 @@ def test_pictures_may_also_be_stored_as_decoded(tmp_path: Path, recipe: MakeReci
         extract_frames(str(tmp_path / "in"), tmp_path / store, str(tmp_path / "s"), settings, workers=1)
         index = read_index(tmp_path / store)
         (row,) = index.rows()
-        stored = ShardReader(index.shards).read(row["shard"], row["offset"], row["size"])
+        stored = ShardReader(index.shards).read(row["shard"], picture_span(row))[0]
         assert (stored == original) == (store == "original")
         assert np.array_equal(decode_picture(stored), decode_picture(original))
         assert (row["width"], row["height"]) == (40, 64)
@@ -342,7 +343,7 @@ def test_real_forgeries_are_extracted_with_their_masks(tmp_path: Path, recipe: M
     assert set(index.column("label")) == {1}
     reader = ShardReader(index.shards)
     for row in index.rows():
-        stored = decode_mask_png(reader.read(row["shard"], row["mask_offset"], row["mask_size"]))
+        stored = decode_mask_png(reader.read(row["shard"], mask_span(row))[0])
         name = Path(row["media_id"]).stem
         with Image.open(REAL / f"forged/masks/{name}.png") as mask:
             assert np.array_equal(stored, np.asarray(mask.convert("L")) > 127)
@@ -357,5 +358,5 @@ def test_real_photographs_are_extracted_and_told_apart(tmp_path: Path, recipe: M
     assert len(index) == len(list((REAL / "photos").glob("*.jpg")))
     assert len(set(index.column("group_id"))) > 0.98 * len(index)
     row = index.rows()[0]
-    stored = ShardReader(index.shards).read(row["shard"], row["offset"], row["size"])
+    stored = ShardReader(index.shards).read(row["shard"], picture_span(row))[0]
     assert Image.open(io.BytesIO(stored)).size == (row["width"], row["height"])

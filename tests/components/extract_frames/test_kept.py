@@ -16,6 +16,7 @@ from core.storage.s3 import S3Store
 from data.entries.stills import PICTURES
 from data.index import read_index
 from data.shards import ShardReader
+from data.stored import picture_span
 from tests.extractions import kill_when, start
 
 Lay = Callable[..., Path]
@@ -185,8 +186,9 @@ def test_an_index_over_the_shards_of_parts_reads_the_same_samples(
     assert {path.name for path in (tmp_path / "p").iterdir()} == set(joined.column("shard"))
     readers = ShardReader(whole.shards), ShardReader(joined.shards)
     for one, other in zip(whole.rows(), joined.rows(), strict=True):
-        assert readers[0].read(one["shard"], one["offset"], one["size"]) == readers[1].read(
-            other["shard"], other["offset"], other["size"]
+        assert (
+            readers[0].read(one["shard"], picture_span(one))[0]
+            == readers[1].read(other["shard"], picture_span(other))[0]
         )
 
 

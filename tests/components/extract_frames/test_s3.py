@@ -13,6 +13,7 @@ from core.storage import join, open_store
 from data.entries.stills import PICTURES
 from data.index import read_index
 from data.shards import ShardReader
+from data.stored import picture_span
 
 Lay = Callable[..., Path]
 MakeRecipe = Callable[..., ExtractRecipe]
@@ -81,7 +82,7 @@ def test_a_prefix_is_extracted_as_a_folder_is_in_bounded_disk(
     columns = [name for name in index.table.column_names if name not in ("shard", "offset", "mask_offset")]
     assert index.table.select(columns).equals(local.table.select(columns))
     reader, row = ShardReader(index.shards, cache=tmp_path / "cache"), index.rows()[-1]
-    stored = reader.read(row["shard"], row["offset"], row["size"])
+    stored = reader.read(row["shard"], picture_span(row))[0]
     assert stored == (tmp_path / "in/train_images" / row["media_id"].removeprefix("made/")).read_bytes()
 
 
