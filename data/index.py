@@ -94,7 +94,8 @@ class SampleIndex:
         keep = pa.chunked_array([pa.array(np.ones(len(self), dtype=bool))])
         for name, value in equal.items():
             column = self.table.column(name)
-            match = pc.is_in(column, pa.array(value)) if isinstance(value, list) else pc.equal(column, value)
+            listed = isinstance(value, list)
+            match = pc.is_in(column, pa.array(value, column.type)) if listed else pc.equal(column, value)
             keep = pc.and_(keep, match)
         return SampleIndex(self.table.filter(keep), self.spec, self.shards, self.sha256)
 

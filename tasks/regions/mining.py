@@ -20,19 +20,19 @@ class Mining:
 
     Attributes:
         point: an authentic picture that it calls forged is a hard negative.
-        wanted: how many were asked for; None where the threshold was given or is the operating point's.
+        count: how many were asked for; None where the threshold was given or is the operating point's.
         reached: pictures whose score reaches the threshold; None where scores were not needed.
         note: one sentence that says how the point came about.
     """
 
     point: OperatingPoint
-    wanted: int | None
+    count: int | None
     reached: int | None
     note: str
 
     def to_json(self, found: int, kept: int, searched: int) -> dict[str, Any]:
         """Return what ``mining.json`` holds."""
-        counts = {"wanted": self.wanted, "found": found, "kept": kept, "searched": searched}
+        counts = {"asked": self.count, "found": found, "kept": kept, "searched": searched}
         return {**self.point.model_dump(mode="json"), **counts, "note": self.note}
 
 
@@ -56,25 +56,25 @@ def choose_mining(scores: NDArray[np.floating[Any]], settings: RegionsSweep, poi
 
     Args:
         scores: of all authentic train pictures at the minimum area of ``mining_area``, 0..1 (``image_score``).
-        settings: with ``wanted``.
+        settings: with ``mining_count``.
         point: chosen on val.
 
     Returns:
         The choice; where too few reach the lowest threshold that is allowed, that one, and ``note`` says how many do.
     """
-    assert settings.wanted is not None  # noqa: S101 - the caller asks only where it is
-    wanted = ceil(settings.wanted * len(scores)) if settings.wanted < 1 else int(settings.wanted)
+    assert settings.mining_count is not None  # noqa: S101 - the caller asks only where it is
+    count = ceil(settings.mining_count * len(scores)) if settings.mining_count < 1 else int(settings.mining_count)
     lowest = LOWEST if settings.mining_threshold is None else settings.mining_threshold
     threshold = lowest
-    if 0 < wanted <= len(scores):
-        hardest = np.sort(np.asarray(scores, dtype=np.float64))[-wanted]
+    if 0 < count <= len(scores):
+        hardest = np.sort(np.asarray(scores, dtype=np.float64))[-count]
         threshold = max(lowest, np.floor(hardest * STEPS) / STEPS)
     reached = int(np.count_nonzero(scores >= threshold))
-    note = f"the highest threshold that finds {wanted:,} of {len(scores):,} authentic train pictures"
-    if reached < wanted:
+    note = f"the highest threshold that finds {count:,} of {len(scores):,} authentic train pictures"
+    if reached < count:
         note = (
-            f"only {reached:,} of the {wanted:,} wanted exist: so many of {len(scores):,} authentic train pictures "
+            f"only {reached:,} of the {count:,} wanted exist: so many of {len(scores):,} authentic train pictures "
             f"reach the lowest threshold allowed, {lowest:.3g}"
         )
     chosen = OperatingPoint(threshold=float(threshold), min_area_fraction=mining_area(settings, point))
-    return Mining(chosen, wanted, reached, note)
+    return Mining(chosen, count, reached, note)

@@ -46,17 +46,18 @@ class RegionsSweep(SweepSettings):
 
     min_areas: tuple[float, ...] = Field(default=MIN_AREAS, min_length=1)
     """Minimum forged areas to choose the operating point among, as fractions of a picture."""
-    wanted: float | None = Field(default=None, gt=0)
+    mining_count: float | None = Field(default=None, gt=0)
     """How many hard negatives to find: a number from 1 on, or below 1 a share of the authentic train pictures. The
     threshold is then the highest, of 1/1024 to 1023/1024, above which so many have false positives, and the hardest
     are kept; null takes the threshold below, however many that finds. The published list holds 0.28 of them."""
     mining_threshold: float | None = Field(default=None, gt=0, le=1)
     """Threshold above which a pixel of an authentic picture is a false positive; null takes the chosen operating
-    point's. A lower one finds more hard negatives. With ``wanted``, the lowest that may be chosen; null is 1/1024."""
+    point's. A lower one finds more hard negatives. With ``mining_count``, the lowest that may be chosen; null is
+    1/1024."""
     mining_min_area_fraction: float | None = Field(default=None, ge=0, le=1)
     """False-positive area from which a picture is a hard negative; null takes the operating point's."""
 
-    @field_validator("wanted")
+    @field_validator("mining_count")
     @classmethod
     def _whole(cls, value: float | None) -> float | None:
         if value is not None and value > 1 and not value.is_integer():

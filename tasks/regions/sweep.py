@@ -76,7 +76,7 @@ def sweep(request: SweepRequest) -> SweepSummary | None:
         mining, candidates = _choose_mining(searched.train, train, settings, point_of(choice))
     gallery = TopPictures(settings.gallery)
     found = _mine(searcher, candidates, member, mining, gallery)
-    kept = found[: mining.wanted][: settings.limit]
+    kept = found[: mining.count][: settings.limit]
     _write(request.output, index, kept, choice)
     counts = mining.to_json(len(found), len(kept), len(searched.train))
     write_text(request.output / MINING_FILE, json.dumps(counts, indent=2) + "\n")
@@ -106,7 +106,7 @@ def _choose_mining(
 ) -> tuple[Mining, SampleIndex]:
     """Choose from when on authentic pictures are hard negatives, and return the rows that may be."""
     scores = searched.image_scores(mining_area(settings, point))
-    mining = given_mining(settings, point) if settings.wanted is None else choose_mining(scores, settings, point)
+    mining = given_mining(settings, point) if settings.mining_count is None else choose_mining(scores, settings, point)
     # Where a probability and the threshold differ by rounding alone, the map decides.
     reached = scores >= np.nextafter(np.float32(mining.point.threshold), np.float32(0))
     names = searched.table.column("sample_id").filter(pa.array(reached))

@@ -94,12 +94,14 @@ def test_the_limit_keeps_the_hardest(tiny_dataset, tiny_model, tmp_path):
 
 def test_as_many_as_are_wanted_are_found_whatever_the_operating_point(tiny_dataset, tiny_model, tmp_path):
     sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "all", ALL)
-    summary = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "some", {"wanted": 0.5, "min_areas": [0.0]})
+    summary = sweep_hard_negatives(
+        tiny_dataset, tiny_model, tmp_path / "some", {"mining_count": 0.5, "min_areas": [0.0]}
+    )
     assert (summary.hard_negatives, summary.searched) == (3, 6)
     kept = _lines(tmp_path / "some" / "hard_negatives.txt")
     assert set(kept) < set(_lines(tmp_path / "all" / "hard_negatives.txt"))
     mining = json.loads((tmp_path / "some" / "mining.json").read_text())
-    assert (mining["wanted"], mining["searched"], mining["kept"]) == (3, 6, 3)
+    assert (mining["asked"], mining["searched"], mining["kept"]) == (3, 6, 3)
     assert mining["found"] >= 3
     assert f"{mining['threshold']:.3f}" in (tmp_path / "some" / "report.html").read_text()
     index = read_index(tiny_dataset)
@@ -113,7 +115,7 @@ def test_as_many_as_are_wanted_are_found_whatever_the_operating_point(tiny_datas
 
 
 def test_fewer_than_wanted_are_stated(tiny_dataset, tiny_model, tmp_path):
-    summary = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path, {"wanted": 300, "min_areas": [0.0]})
+    summary = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path, {"mining_count": 300, "min_areas": [0.0]})
     assert summary.hard_negatives == 6
     assert "6 of the 300 wanted" in (tmp_path / "report.html").read_text()
     assert "6 of the 300 wanted" in json.loads((tmp_path / "mining.json").read_text())["note"]
@@ -177,9 +179,9 @@ SHARED = {**ALL, "parts": 3, "gallery": 3}
 FILES = ("hard_negatives.txt", "ranking.jsonl", "mining.json", "operating_point.json", "curves.json", "rejected.jsonl")
 
 
-@pytest.mark.parametrize("wanted", [None, 3])
-def test_parts_done_anywhere_give_the_list_of_one_process(tiny_dataset, tiny_model, tmp_path, wanted):
-    recipe = SHARED if wanted is None else {"wanted": wanted, "parts": 3}
+@pytest.mark.parametrize("count", [None, 3])
+def test_parts_done_anywhere_give_the_list_of_one_process(tiny_dataset, tiny_model, tmp_path, count):
+    recipe = SHARED if count is None else {"mining_count": count, "parts": 3}
     store = str(tmp_path / "store")
     alone = sweep_hard_negatives(tiny_dataset, tiny_model, tmp_path / "alone", {**recipe, "parts": 1})
     for part in (2, 0):  # the join does the one that is missing
