@@ -1,7 +1,7 @@
 """Checkpoints: the one writer and the one reader of a trained network's file."""
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ class Checkpoint:
 REFUSALS = ("Unsupported global", "unsupported GLOBAL", "unrecognized function", "Can only build", "Can only create")
 
 CHECKPOINT_KEYS = tuple(entry.name for entry in fields(Checkpoint))
+PUBLISHED_KEYS = CHECKPOINT_KEYS[:4]
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,19 @@ class LoadedNetwork:
     checkpoint_sha256: str
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, names: Sequence[str] = CHECKPOINT_KEYS) -> None:
     """Write ``checkpoint`` to a temporary file, sync it and rename it to ``path``.
+
+    Args:
+        path: where to.
+        checkpoint: what to write.
+        names: entries of it that the file gets; ``PUBLISHED_KEYS`` for the published layout.
 
     Raises:
         StorageError: when it cannot be written, for example on a full disk; nothing is left behind, and a file that
             was at ``path`` is still there.
     """
-    content = {name: getattr(checkpoint, name) for name in CHECKPOINT_KEYS}
+    content = {name: getattr(checkpoint, name) for name in names}
     with atomic_write(path) as stream:
         try:
             torch.save(content, stream)

@@ -47,6 +47,9 @@ class Family:
         heatmaps: whether it says where an item looks manipulated.
         reads_several: whether a member may read more than one of the views.
         adapt_state_dict: renames the keys of published or older layouts to the network's; others pass unchanged.
+        publish_state: (settings, input specification, state) to the state as the original code's loader takes it, the
+            inverse of ``adapt_state_dict``; raises ``MismatchError`` for a network that it cannot build. None where
+            there is no such loader.
         replaceable: prefixes of state keys that a base checkpoint may lack, or have in another form, because
             fine-tuning can start them afresh; all others must match.
         check_input: (settings, input specification); raises ``SettingsError`` for what the network cannot take beyond
@@ -64,6 +67,7 @@ class Family:
     heatmaps: bool = False
     reads_several: bool = False
     adapt_state_dict: Callable[[dict[str, Tensor]], dict[str, Tensor]] = keep_state_dict
+    publish_state: Callable[[Any, InputSpec, dict[str, Tensor]], dict[str, Tensor]] | None = None
     replaceable: tuple[str, ...] = ()
     check_input: Callable[[Any, InputSpec], None] = any_input
 

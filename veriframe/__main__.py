@@ -11,6 +11,7 @@ COMMANDS = {
     "serve": ("serving.__main__", [], "serve a bundle over HTTP"),
     "pipelines": ("pipelines.__main__", [], "compile, run and submit pipelines"),
     "forge": ("media.forging.__main__", [], "make forged pictures with masks from authentic ones"),
+    "published": ("models.published", [], "write a checkpoint as the original code loads it"),
     "storage": ("core.storage.__main__", [], "list and copy objects in folders and S3"),
     **{
         step.replace("_", "-"): (f"components.{step}.__main__", [], f"the step {step}, by itself")

@@ -2,7 +2,7 @@
 
 from core.lazy import Lazy
 from models.family import Family
-from models.forgery.published import adapt_published
+from models.forgery.published import adapt_published, publish_state
 from models.forgery.settings import ForgeryLossSettings, ForgerySettings
 
 FAMILY = Family(
@@ -12,7 +12,8 @@ FAMILY = Family(
     loss_settings=ForgeryLossSettings,
     network=Lazy("models.forgery.network:AttentionFPN"),
     loss=Lazy("models.forgery.loss:ForgeryLoss"),
-    views=("tiles",),
+    views=("tiles", "whole"),
     adapt_state_dict=adapt_published,
+    publish_state=publish_state,
     replaceable=("gate.",),
 )

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import MismatchError
-from media.spec import InputSpec
-from models.checkpoint import load_network, load_state, read_checkpoint
+from media.extraction import ExtractionSpec
+from media.spec import InputSpec, PreprocessingSpec
+from models.checkpoint import NUMPY_SCALARS, Checkpoint, load_network, load_state, read_checkpoint, save_checkpoint
 from models.family import FAMILIES
+from models.forgery.published import publish_state
+from models.published import main
 
 FAMILY = FAMILIES.get("forgery")
 INPUT = InputSpec.model_validate({"views": {"tiles": {}}})
@@ -81,3 +84,64 @@ def test_under_a_feature_gate_it_computes_what_it_did_before_its_own_gate(publis
 def test_it_is_a_base_and_no_network_to_predict_with(file: Path) -> None:
     with pytest.raises(MismatchError, match=r"does not say which network it holds .* use it as a base"):
         load_network(file)
+
+
+def _ours(file: Path, folder: Path, **settings: object) -> Path:
+    """Load the published file into a network of ours and save that as training does."""
+    spec = PreprocessingSpec(extraction=ExtractionSpec(), input=INPUT)
+    model = FAMILY.settings.model_validate({"weights": "random"} | settings)
+    network = FAMILY.build(model, INPUT, ("authentic", "forged"), pretrained=False)
+    read = read_checkpoint(file)
+    load_state(network, read.model_state_dict, FAMILY, strict=False)
+    path = folder / "high_recall_v4_best.pth"
+    described = Checkpoint(
+        epoch=read.epoch,
+        model_state_dict=network.state_dict(),
+        optimizer_state_dict=read.optimizer_state_dict,
+        loss=read.loss,
+        model_type="forgery",
+        model_settings=model.to_json(),
+        class_names=["authentic", "forged"],
+        spec=spec.to_json(),
+        spec_sha256=spec.digest,
+    )
+    save_checkpoint(path, described)
+    return path
+
+
+def test_written_back_it_is_what_it_was_and_loads_in_the_original_network(
+    published: Published, file: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "published.pth"
+    assert main([str(_ours(file, tmp_path)), str(output)]) == 0
+    with torch.serialization.safe_globals(NUMPY_SCALARS):
+        before, after = (torch.load(path, weights_only=True) for path in (file, output))
+    assert list(after) == list(before) == ["epoch", "model_state_dict", "optimizer_state_dict", "loss"]
+    assert (after["epoch"], after["loss"], after["optimizer_state_dict"]) == (
+        before["epoch"],
+        before["loss"],
+        before["optimizer_state_dict"],
+    )
+    assert list(after["model_state_dict"]) == list(before["model_state_dict"])
+    original = Published()
+    original.load_state_dict(after["model_state_dict"])
+    for name, value in original.state_dict().items():
+        assert torch.equal(value, published.state_dict()[name]), name
+
+
+def test_what_the_original_loader_cannot_build_is_refused(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "published.pth"
+    assert main([str(_ours(file, tmp_path, gate="features")), str(output)]) == 1
+    assert "model.gate = 'features'" in capsys.readouterr().err
+    assert not output.exists()
+    with pytest.raises(MismatchError, match=r"model\.gate_width = 16.*model\.segmentation_channels = 64"):
+        publish_state(FAMILY.settings(gate_width=16, segmentation_channels=64), INPUT, {})
+
+
+def test_other_normalisation_and_other_families_are_refused() -> None:
+    other = InputSpec.model_validate({"views": {"tiles": {"mean": (0.5, 0.5, 0.5)}}})
+    with pytest.raises(MismatchError, match=r"mean = \(0\.5, 0\.5, 0\.5\)"):
+        publish_state(FAMILY.settings(), other, {})
+    assert FAMILIES.get("spotter").publish_state is None
