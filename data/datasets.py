@@ -16,6 +16,7 @@ from core.errors import BadInputError, MismatchError
 from data.stored import StoredSamples
 from media.augmentation import Draw
 from media.spec import InputSpec
+from media.tiles import FORGED_CROPS
 from media.transforms import policy
 from media.view import StoredSample, View, stack
 
@@ -61,14 +62,16 @@ class ViewCutter:
     Args:
         input_spec: its views.
         policy_name: an augmentation policy of ``media.transforms``.
+        forged_crops: how often a crop of a forged picture is laid over forged pixels, 0..1.
 
     Raises:
         SettingsError: for an unknown policy, or one that a view has no use for.
     """
 
-    def __init__(self, input_spec: InputSpec, policy_name: str) -> None:
+    def __init__(self, input_spec: InputSpec, policy_name: str, *, forged_crops: float = FORGED_CROPS) -> None:
         self._views: dict[str, View] = dict(input_spec.views)
-        self._cuts = {name: view.for_training(partial(policy, policy_name)) for name, view in self._views.items()}
+        augmentation = partial(policy, policy_name, forged_crops=forged_crops)
+        self._cuts = {name: view.for_training(augmentation) for name, view in self._views.items()}
         self._mapped = input_spec.mapped
 
     def cut(self, sample: StoredSample, seed: int, *, frame: int = 0) -> Frame:

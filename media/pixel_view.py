@@ -126,7 +126,7 @@ class PixelView(View):
             return None
         return Shown(self.render(cropped.rgb), None if cropped.mask is None else self.fit(cropped.mask))
 
-    def for_training(self, policy: Callable[[int | None], Policy]) -> Callable[[StoredSample, Draw], Shown | None]:
+    def for_training(self, policy: Callable[..., Policy]) -> Callable[[StoredSample, Draw], Shown | None]:
         """Return how the view is cut in training: what it shows is augmented before it is brought to its size."""
         return partial(self._augmented, policy(self.window))
 

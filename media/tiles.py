@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SettingsError
 
 P = TypeVar("P", bound=np.generic)
+
+# How often training lays a crop of a forged picture over forged pixels instead of anywhere, unless a recipe says.
+FORGED_CROPS = 0.7
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,27 @@ class TilePlan:
     def corners(self) -> tuple[tuple[int, int], ...]:
         """Top and left of every tile, row by row: the order in which tiles are cut and blended."""
         return tuple((top, left) for top in self.tops for left in self.lefts)
+
+
+@dataclass(frozen=True)
+class WholePlan:
+    """A picture that is judged whole, scaled to one square.
+
+    Attributes:
+        height: of the picture, px.
+        width: of the picture, px.
+        size: side of the square, px.
+    """
+
+    height: int
+    width: int
+    size: int
+
+    def __len__(self) -> int:
+        return 1
+
+
+Plan = TilePlan | WholePlan
 
 
 def _starts(length: int, size: int, overlap: int) -> tuple[int, ...]:
@@ -130,10 +155,11 @@ def _weights(starts: tuple[int, ...], size: int) -> NDArray[np.float32]:
     )
 
 
-def blend(values: NDArray[np.float32], tile_plan: TilePlan) -> NDArray[np.float32]:
+def blend(values: NDArray[np.float32], tile_plan: Plan) -> NDArray[np.float32]:
     """Put a value map per tile together into one of the whole picture, without seams.
 
     Every pixel is the weighted mean of the tiles that hold it; the weights sum to 1 and fade over the shared pixels.
+    The map of a picture that was judged whole is scaled back to its size, linearly.
 
     Args:
         values: float32 [N, size, size], in the order of ``tile_plan.corners``.
@@ -148,6 +174,9 @@ def blend(values: NDArray[np.float32], tile_plan: TilePlan) -> NDArray[np.float3
     size = tile_plan.size
     if values.shape != (len(tile_plan), size, size):
         raise ValueError(f"values of shape {values.shape} for a plan of {len(tile_plan)} tiles of {size} px")
+    if isinstance(tile_plan, WholePlan):
+        scaled = cv2.resize(values[0], (tile_plan.width, tile_plan.height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(scaled, dtype=np.float32)
     vertical = np.repeat(_weights(tile_plan.tops, size), len(tile_plan.lefts), axis=0)
     horizontal = np.tile(_weights(tile_plan.lefts, size), (len(tile_plan.tops), 1))
     blended = np.zeros((max(tile_plan.height, size), max(tile_plan.width, size)), dtype=np.float32)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.errors import SettingsError, unknown_name
 from media.augmentation import Mask, Rgb
-from media.tiles import pad_to
+from media.tiles import FORGED_CROPS, pad_to
 from media.transforms_compression import JPEG_BLOCK, h264_intra, shifted_jpeg
 
 
@@ -38,8 +38,8 @@ with _without_update_check():
     import albumentations as A  # noqa: N812 - its documented name
     from scipy.special import ndtri
 
-# How often a native crop of a forged picture is laid over forged pixels instead of anywhere.
-FORGED_CROP_PROBABILITY = 0.7
+CROPPED_AREA = (0.7, 1.0)  # of what RandomResizedCrop is given, as published
+WINDOW_MARGIN = (sum(CROPPED_AREA) / 2) ** -0.5  # of a window / its result, for the picture's own scale in the median
 
 
 @cache
@@ -146,7 +146,7 @@ class VideoCompression(A.ImageOnlyTransform):  # type: ignore[misc]
 
 def _resized_crop(size: int) -> Any:
     # NEAREST_EXACT takes the pixel nearest to the centre, as linear interpolation does; NEAREST is off by half a pixel.
-    return A.RandomResizedCrop(size=(size, size), scale=(0.7, 1.0), mask_interpolation=cv2.INTER_NEAREST_EXACT)
+    return A.RandomResizedCrop(size=(size, size), scale=CROPPED_AREA, mask_interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _orientation() -> list[Any]:
@@ -222,13 +222,15 @@ def _nothing(size: int) -> list[Any]:
     return []
 
 
-Window = Callable[[tuple[int, int], Mask | None, int, random.Random], tuple[int, int]]
+Window = Callable[[tuple[int, int], Mask | None, int, random.Random, float], tuple[int, int]]
 
 
-def _random_window(shape: tuple[int, int], mask: Mask | None, size: int, draw: random.Random) -> tuple[int, int]:
-    """Choose the top and left of a window, mostly one that holds a random forged pixel where there are any."""
+def _random_window(
+    shape: tuple[int, int], mask: Mask | None, size: int, draw: random.Random, forged_crops: float
+) -> tuple[int, int]:
+    """Choose the top and left of a window: that often, where there are any, one that holds a random forged pixel."""
     height, width = shape
-    over_forged = draw.random() < FORGED_CROP_PROBABILITY
+    over_forged = draw.random() < forged_crops
     rows = np.cumsum(np.count_nonzero(mask, axis=1)) if mask is not None and over_forged else np.zeros(1, dtype=np.intp)
     if mask is None or rows[-1] == 0:
         return draw.randint(0, height - size), draw.randint(0, width - size)
@@ -238,8 +240,10 @@ def _random_window(shape: tuple[int, int], mask: Mask | None, size: int, draw: r
     return min(max(top, 0), height - size), min(max(left, 0), width - size)
 
 
-def _centre_window(shape: tuple[int, int], mask: Mask | None, size: int, draw: random.Random) -> tuple[int, int]:
-    del mask, draw
+def _centre_window(
+    shape: tuple[int, int], mask: Mask | None, size: int, draw: random.Random, forged_crops: float
+) -> tuple[int, int]:
+    del mask, draw, forged_crops
     return (shape[0] - size) // 2, (shape[1] - size) // 2
 
 
@@ -258,13 +262,14 @@ def _jittered(shape: tuple[int, ...], kept: float, draw: random.Random) -> tuple
 @dataclass(frozen=True)
 class _Definition:
     steps: Callable[[int], list[Any]]
-    window: Window | None = None  # None where the first step crops by itself, for which it needs a size
+    window: Window
+    scales: bool = False  # whether the first step scales a crop of the window, for which it needs a size
     kept: float = 1.0  # the least share of each side that is kept where no size is given
 
 
 _DEFINITIONS = {
-    "forgery": _Definition(_forgery),
-    "enhanced": _Definition(_enhanced),
+    "forgery": _Definition(_forgery, _random_window, scales=True),
+    "enhanced": _Definition(_enhanced, _random_window, scales=True),
     "native": _Definition(_native, _random_window),
     "faces": _Definition(_faces, _random_window, kept=0.9),
     "faces_light": _Definition(_faces_light, _random_window, kept=0.95),
@@ -274,7 +279,7 @@ POLICIES = tuple(_DEFINITIONS)
 
 
 def compose(name: str, size: int) -> Any:
-    """Return the ``albumentations.Compose`` of a policy's steps, without the window some policies cut first.
+    """Return the ``albumentations.Compose`` of a policy's steps, without the window that is cut first.
 
     Raises:
         SettingsError: for a name that is none of ``POLICIES``.
@@ -291,20 +296,21 @@ class Policy:
     normalised with the input specification's mean and standard deviation on the device, by ``models.inputs.Normalize``.
     """
 
-    def __init__(self, name: str, size: int | None) -> None:
+    def __init__(self, name: str, size: int | None, native: bool = True, forged_crops: float = FORGED_CROPS) -> None:
         if size is not None and size < 1:
             raise SettingsError(f"augmentation size = {size}: allowed are sizes from 1 px")
         compose(name, size or 1)
-        self.name = name
-        self.size = size
-        self._window = _DEFINITIONS[name].window
-        if size is None and self._window is None:
-            whole = ", ".join(name for name, definition in _DEFINITIONS.items() if definition.window is not None)
+        definition = _DEFINITIONS[name]
+        self.name, self.size = name, size
+        self._window, self._native, self._forged_crops = definition.window, native, forged_crops
+        self._side = round((size or 1) * (WINDOW_MARGIN if definition.scales and native else 1))
+        if size is None and definition.scales:
+            whole = ", ".join(name for name, definition in _DEFINITIONS.items() if not definition.scales)
             raise SettingsError(f"policy = {name!r} scales crops of photographs; policies that keep a picture: {whole}")
         self._thread = threading.local()  # albumentations keeps the state of a call in the object
 
-    def __reduce__(self) -> tuple[type["Policy"], tuple[str, int | None]]:
-        return (Policy, (self.name, self.size))
+    def __reduce__(self) -> tuple[type["Policy"], tuple[str, int | None, bool, float]]:
+        return (Policy, (self.name, self.size, self._native, self._forged_crops))
 
     def __call__(self, rgb: Rgb, mask: Mask | None, seed: int, *, frame: int = 0) -> tuple[Rgb, Mask]:
         """Augment one picture.
@@ -327,12 +333,10 @@ class Policy:
         """Cut the window that the other steps then change, at a place taken from ``draw``."""
         if self.size is None:
             window = _jittered(rgb.shape[:2], _DEFINITIONS[self.name].kept, draw)
-        elif self._window is not None:
-            rgb, mask = pad_to(rgb, self.size), None if mask is None else pad_to(mask, self.size)
-            top, left = self._window((rgb.shape[0], rgb.shape[1]), mask, self.size, draw)
-            window = np.s_[top : top + self.size, left : left + self.size]
         else:
-            return rgb, mask
+            rgb, mask = pad_to(rgb, side := self._side), None if mask is None else pad_to(mask, side)
+            top, left = self._window((rgb.shape[0], rgb.shape[1]), mask, side, draw, self._forged_crops)
+            window = np.s_[top : top + side, left : left + side]
         return rgb[window], None if mask is None else mask[window]
 
     def change(
@@ -353,20 +357,21 @@ class Policy:
         return result["image"], result["mask"].astype(np.bool_)
 
 
-def policy(name: str, size: int | None = 512) -> Policy:
+def policy(name: str, size: int | None = 512, *, native: bool = True, forged_crops: float = FORGED_CROPS) -> Policy:
     """Return an augmentation policy.
 
-    ``forgery``: RandomResizedCrop to ``size`` (scale 0.7 to 1), horizontal and vertical flip and RandomRotate90 (p 0.5
-    each), one of Gaussian noise (std 0.01 to 0.05), Gaussian blur and median blur (kernel 3 px) with p 0.3, one of
-    brightness and contrast (0.2, 0.2), hue, saturation and value (10, 20, 20) and colour jitter (0.2, 0.2, 0.2, 0.1)
-    with p 0.5. ImageNet normalisation, its last step, happens on the device.
+    First a window is cut, in a forged picture with probability ``forged_crops`` one that holds a forged pixel.
+
+    ``forgery``: a window of 1.085 times ``size``, so that the scale is 1 in the median; of it RandomResizedCrop to
+    ``size`` (scale 0.7 to 1), horizontal and vertical flip and RandomRotate90 (p 0.5 each), one of Gaussian noise (std
+    0.01 to 0.05), Gaussian blur and median blur (kernel 3 px) with p 0.3, one of brightness and contrast (0.2, 0.2),
+    hue, saturation and value (10, 20, 20) and colour jitter (0.2, 0.2, 0.2, 0.1) with p 0.5.
 
     ``enhanced``: the same with colour changes twice as strong and p 0.7, scaling down to 0.5 to 0.9 and up again (p
     0.4), and one to three compressions as JPEG or WebP of random quality 50 to 95 (p 0.7).
 
-    ``native``: a window of ``size`` px at the picture's own resolution, so that no trace is resampled; in a forged
-    picture, with probability 0.7, one that holds forged pixels. Then flips and rotation as above, mild colour changes
-    (p 0.3), and one JPEG compression of quality 75 to 98 (p 0.3).
+    ``native``: a window of ``size`` px, so that no trace is resampled. Then flips and rotation as above, mild colour
+    changes (p 0.3), and one JPEG compression of quality 75 to 98 (p 0.3).
 
     ``faces``: a window of 0.9 to 1 of the crop's side, horizontal flip (p 0.5), one of brightness and contrast (0.15,
     0.15) and hue, saturation and value (6, 20, 15) with p 0.4, Gaussian noise (std 0.005 to 0.03, p 0.2), scaling down
@@ -376,15 +381,16 @@ def policy(name: str, size: int | None = 512) -> Policy:
 
     ``none``: the window in the middle, and nothing else.
 
-    A window larger than the picture is filled by reflection. A random crop of a forged picture may hold no forged
-    pixel; its mask says so.
+    A window larger than the picture is filled by reflection. A crop without a forged pixel has an empty mask.
 
     Args:
         name: one of ``POLICIES``.
         size: side of the result, px; None keeps a picture as large as it is, but for the window of ``faces`` and
             ``faces_light``; ``forgery`` and ``enhanced`` need a size.
+        native: False for pictures that were scaled to ``size`` already: the window is then all of them.
+        forged_crops: 0..1.
 
     Raises:
         SettingsError: for an unknown name or a size below 1, or none where one is needed.
     """
-    return Policy(name, size)
+    return Policy(name, size, native, forged_crops)

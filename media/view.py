@@ -80,7 +80,7 @@ class View(Settings):
     optional: ClassVar[bool] = False
     """Whether a sample may lack it; a presence mask then travels beside the array."""
     whole_picture: ClassVar[bool] = False
-    """Whether the array is one of several tiles of a picture, rather than all that the view shows of a sample."""
+    """Whether it is of pictures that are judged one by one, with a map as the answer."""
     size_keys: ClassVar[tuple[str, ...]] = ()
     """The keys that the array grows with, to be lowered where memory does not suffice."""
 
@@ -108,12 +108,13 @@ class View(Settings):
         array = self.cut(sample)
         return None if array is None else Shown(array)
 
-    def for_training(self, policy: Callable[[int | None], Policy]) -> Callable[[StoredSample, Draw], Shown | None]:
+    def for_training(self, policy: Callable[..., Policy]) -> Callable[[StoredSample, Draw], Shown | None]:
         """Return how the view is cut in training: a picklable function of a sample and what is drawn for it.
 
         Args:
-            policy: returns the recipe's augmentation of pixels, for windows of so many px or for whole crops; raises
-                ``SettingsError`` where it has no such form. A view that is not of pixels leaves it alone.
+            policy: returns the recipe's augmentation of pixels, for windows of so many px or for whole crops; with
+                ``native=False`` for pictures that were scaled to that size already. It raises ``SettingsError`` where
+                it has no such form. A view that is not of pixels leaves it alone.
         """
         del policy
         return self._unchanged

@@ -19,11 +19,13 @@ from skimage.data import astronaut, coffee
 
 from bundle.faces.documents import FaceOptions
 from bundle.faces.verdict import FaceDecision
+from bundle.regions.analysis import tiles_view
 from bundle.regions.verdict import OperatingPoint
 from bundle.task import BUNDLE_TASKS
 from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.settings import Settings
+from data.datasets import ViewCutter
 from data.index import SampleIndex, read_index
 from data.shards import ShardReader
 from media.extraction import ClipFrames, DetectorSpec, ExtractionSpec, FaceSpec, SampleSpec
@@ -31,6 +33,7 @@ from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_vid
 from media.pictures import encode_png
 from media.spec import InputSpec
 from media.tensors import TensorSpec
+from media.view import StoredSample
 from models.inputs import Normalize
 from models.network import Network
 from pipelines.finding import recipe_names
@@ -99,10 +102,13 @@ def in_training(samples: Any, spec: InputSpec, row: int) -> Tensor:
     return pixels.numpy()
 
 
-@pytest.mark.parametrize("name", sorted(shipped("regions")))
-def test_tiles_agree(name: str, tmp_path: Path) -> None:
+WHOLE = {"whole": InputSpec.model_validate({"views": {"whole": {"size": 512}}})}
+
+
+@pytest.mark.parametrize("name", sorted(shipped("regions") | WHOLE))
+def test_pictures_agree(name: str, tmp_path: Path) -> None:
     """Of pictures as large as a tile and smaller: their one tile is the window that training cuts."""
-    spec = shipped("regions")[name]
+    spec = (shipped("regions") | WHOLE)[name]
     size = spec.only.size
     source = tmp_path / "source"
     source.mkdir()
@@ -123,6 +129,43 @@ def test_tiles_agree(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(trained, recorder.seen[number])
         np.testing.assert_array_equal(trained, server.seen[0])
         assert len(server.seen) == 1
+
+
+SQUARE = 8  # px of the board's squares
+
+
+def board(height: int, width: int) -> StoredSample:
+    """Return a picture of squares, and a mask that marks every other one."""
+    rows, columns = np.arange(height)[:, None] // SQUARE, np.arange(width)[None] // SQUARE
+    mask = (rows + columns) % 2 == 0
+    return StoredSample(np.repeat(np.where(mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2), mask)
+
+
+def scale(mask: NDArray[np.bool_]) -> float:
+    """Return px of an input per px of the board that it shows, the geometric mean of both directions."""
+    edges = [np.median(np.count_nonzero(np.diff(mask.astype(np.int8), axis=axis), axis=axis)) for axis in (0, 1)]
+    return float(np.sqrt(np.prod([side / (SQUARE * count) for side, count in zip(mask.shape, edges, strict=True)])))
+
+
+@pytest.mark.parametrize("policy", ["forgery", "enhanced", "native"])
+@pytest.mark.parametrize("view", ["tiles", "whole"])
+def test_training_shows_pictures_at_the_scale_that_is_judged(policy: str, view: str) -> None:
+    """In the median; of a picture several times larger than the network's input."""
+    spec = InputSpec.model_validate({"views": {view: {"size": 256}}})
+    picture = board(1500, 2000)
+    shown, _ = tiles_view(spec).tiles(picture.rgb)
+    judged = scale(shown[0][0] > 127)
+    cutter = ViewCutter(spec, policy)
+    trained = [scale(cutter.cut(picture, seed).masks[view]) for seed in range(60)]
+    # The published crop of the scaled picture shows 0.85 of its area in the median, so it is a little larger.
+    published = 0.85**-0.5 if view == "whole" and policy != "native" else 1.0
+    assert np.median(trained) / judged == pytest.approx(published, abs=0.04)
+
+
+def test_the_published_view_is_a_member_of_its_own() -> None:
+    assert {spec.only.name for spec in shipped("regions").values()} == {"tiles"}
+    recipe = load_pipeline("forgery", "forgery/published", ["members={whole_picture: {}}"])
+    assert [stage.input.only.name for stage in recipe.training["whole_picture"].values()] == ["whole", "whole"]
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from bundle.document import MODEL, Bundle, BundleMember
 from bundle.regions.verdict import OperatingPoint, Region, Verdict, decide, regions
 from bundle.runtimes import Networks
 from media import tiles
+from media.picture_view import PictureView
 from media.spec import InputSpec
-from media.tiles import TilePlan
+from media.tiles import Plan
 from media.view import stack
-from media.views.tiles import TilesView
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class BundleVerdict:
         }
 
 
-def tiles_view(spec: InputSpec) -> TilesView:
+def tiles_view(spec: InputSpec) -> PictureView:
     """Return the view that a network which marks regions reads.
 
     Raises:
         ValueError: when it reads another one, or several.
     """
     views = list(spec.views.values())
-    if len(views) != 1 or not isinstance(views[0], TilesView):
-        raise ValueError(f"input.views = {', '.join(spec.views)}: networks that mark regions read tiles")
+    if len(views) != 1 or not isinstance(views[0], PictureView):
+        raise ValueError(f"input.views = {', '.join(spec.views)}: networks that mark regions read one view of pictures")
     return views[0]
 
 
-def blend_logits(logits: NDArray[np.float32], plan: TilePlan, temperature: float) -> NDArray[np.float32]:
+def blend_logits(logits: NDArray[np.float32], plan: Plan, temperature: float) -> NDArray[np.float32]:
     """Return a member's probability [H, W], 0..1, from its logits [N, 1, S, S]."""
     # 1 / (1 + exp(-logit / temperature)), in one array: of a large picture each further one is hundreds of megabytes.
     probability = np.divide(logits[:, 0], np.float32(-temperature))
@@ -113,7 +113,7 @@ class Ensemble:
 def analyze_picture(
     rgb: NDArray[np.uint8], bundle: Bundle, networks: Mapping[str, Networks], batch_size: int = 4
 ) -> BundleVerdict:
-    """Analyze a picture at its own resolution, in overlapping tiles.
+    """Analyze a picture in what its members read of it: overlapping tiles, or the whole.
 
     Args:
         rgb: uint8 [H, W, 3].

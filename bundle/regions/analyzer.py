@@ -27,10 +27,10 @@ from core.errors import BadInputError
 from media.pictures import decode_picture, encode_png, picture_size
 from media.spec import InputSpec
 from media.tensors import TensorSpec
-from media.tiles import TilePlan
+from media.tiles import Plan
 
 Tiles = dict[InputSpec, Sequence[Item]]
-Plans = dict[InputSpec, TilePlan]
+Plans = dict[InputSpec, Plan]
 
 
 class PictureAnalyzer(Analyzer[PictureOptions]):
@@ -123,7 +123,7 @@ class PictureAnalyzer(Analyzer[PictureOptions]):
         return analysis.model_dump_json().encode()
 
 
-def _tiles(rgb: NDArray[np.uint8], spec: InputSpec) -> tuple[Sequence[Item], TilePlan]:
+def _tiles(rgb: NDArray[np.uint8], spec: InputSpec) -> tuple[Sequence[Item], Plan]:
     """Return what a network reads of a picture, tile by tile, and the plan that puts the tiles back together."""
     view = tiles_view(spec)
     tiles, plan = view.tiles(rgb)

@@ -7,24 +7,21 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from media import tiles
-from media.extraction import ExtractionSpec
-from media.pixel_view import Cropped, PixelView, planes
+from media.picture_view import PictureView
+from media.pixel_view import Cropped, planes
 from media.view import StoredSample
 
 P = TypeVar("P", bound=np.generic)
 
 
-class TilesView(PixelView):
+class TilesView(PictureView):
     """A picture is judged in square tiles that overlap; a side shorter than a tile is padded by reflection.
 
     Training sees windows of one tile's size, which the augmentation policy takes out of a picture.
     """
 
     name: ClassVar[str] = "tiles"
-    whole_picture: ClassVar[bool] = True
 
-    size: int = Field(default=512, ge=32, le=4096, multiple_of=32)
-    """Side of a tile in px, a multiple of 32."""
     overlap: int = Field(default=64, ge=0)
     """By how many px neighbouring tiles overlap at least."""
 
@@ -39,10 +36,6 @@ class TilesView(PixelView):
     def window(self) -> int:
         """Side in px of what augmentation takes out of a picture: a tile's."""
         return self.size
-
-    def require(self, extraction: ExtractionSpec) -> str:
-        """Say why samples that were extracted so cannot show this view; "" where they can."""
-        return "" if extraction.faces is None else "tiles are of whole pictures, and the data set holds face crops"
 
     def crop(self, sample: StoredSample) -> Cropped:
         """Return the whole picture."""

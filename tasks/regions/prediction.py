@@ -21,9 +21,9 @@ from data.index import SampleIndex
 from data.shards import ShardReader
 from data.stored import load_sample
 from judging.running import inference_mode, read_ahead, require_precision
+from media.picture_view import PictureView
 from media.spec import InputSpec
-from media.tiles import TilePlan, blend
-from media.views.tiles import TilesView
+from media.tiles import Plan, blend
 from models.inputs import Normalize
 from tasks.task import ENSEMBLE
 
@@ -37,7 +37,7 @@ class Member:
     Attributes:
         name: unique among the members of a pass.
         network: normalised views by name in, logits [B, 1, S, S] out; in evaluation mode, on the device.
-        input: how a picture becomes its input: one view of tiles.
+        input: how a picture becomes its input: one view of pictures, ``tiles`` or ``whole``.
         temperature: calibration; logits are divided by it.
         weight: its share in the ensemble, relative to the others'.
     """
@@ -76,7 +76,7 @@ class _Picture:
     rgb: NDArray[np.uint8]
     mask: NDArray[np.bool_]
     tiles: list[list[NDArray[np.uint8]]]  # [C, S, S] each, by number of the view
-    plans: list[TilePlan]  # by number of the view
+    plans: list[Plan]  # by number of the view
     outputs: dict[str, Map]  # logits per tile, float32 [tiles, size, size], by member
     waiting: int  # tiles of all views that were not yet predicted
 
@@ -130,7 +130,7 @@ def predict_pictures(
 
     Raises:
         BadInputError: when a picture cannot be decoded and ``unreadable`` is None.
-        SettingsError: on an unknown precision, names that are not unique, or a member of another view than tiles.
+        SettingsError: on an unknown precision, names that are not unique, or a view that is not of pictures.
         VeriframeError: when the device's memory does not suffice.
     """
     if ensembles is None:
@@ -176,9 +176,9 @@ def _check(members: Sequence[Member], ensembles: Mapping[str, Sequence[str]], pr
         raise SettingsError(f"members and ensembles need unique names, got {', '.join(names) or 'none'}")
 
 
-def _views(members: Sequence[Member]) -> list[TilesView]:
+def _views(members: Sequence[Member]) -> list[PictureView]:
     """Return the views of the members, each once: those who share one share its tiles."""
-    views: list[TilesView] = []
+    views: list[PictureView] = []
     for member in members:
         view = _view(member)
         if view not in views:
@@ -186,10 +186,10 @@ def _views(members: Sequence[Member]) -> list[TilesView]:
     return views
 
 
-def _view(member: Member) -> TilesView:
+def _view(member: Member) -> PictureView:
     view = member.input.only
-    if not isinstance(view, TilesView):
-        raise SettingsError(f"input.views = {view.name}: {member.name} marks regions in tiles of whole pictures")
+    if not isinstance(view, PictureView):
+        raise SettingsError(f"input.views = {view.name}: {member.name} marks regions of whole pictures")
     return view
 
 
@@ -198,7 +198,7 @@ def _prepare(
     rgb: NDArray[np.uint8],
     mask: NDArray[np.bool_],
     members: Sequence[Member],
-    views: Sequence[TilesView],
+    views: Sequence[PictureView],
 ) -> _Picture:
     cut, plans = zip(*(view.tiles(rgb) for view in views), strict=True)
     outputs = {}
@@ -214,7 +214,7 @@ class _Engine:
     def __init__(
         self,
         members: Sequence[Member],
-        views: Sequence[TilesView],
+        views: Sequence[PictureView],
         device: torch.device,
         batch_size: int,
         precision: str,
@@ -236,7 +236,7 @@ class _Engine:
         for picture, _ in batch:
             picture.waiting -= 1
 
-    def _forward(self, member: Member, view: TilesView, pixels: NDArray[np.uint8]) -> Map:
+    def _forward(self, member: Member, view: PictureView, pixels: NDArray[np.uint8]) -> Map:
         with inference_mode(self._device, self._precision, f"{self._batch_size} tiles of {view.size} px"):
             # A permuted view of [B, H, W, C] is the channels-last layout; no copy is made.
             batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self._device, non_blocking=True)
@@ -253,7 +253,7 @@ def _sigmoid(logits: Map, temperature: float) -> Map:
 def _finish(
     picture: _Picture,
     members: Sequence[Member],
-    views: Sequence[TilesView],
+    views: Sequence[PictureView],
     ensembles: Mapping[str, Sequence[str]],
     keep_logits: bool,
 ) -> Prediction:

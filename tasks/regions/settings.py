@@ -3,13 +3,18 @@
 from pydantic import Field, field_validator
 
 from bundle.document import Name
+from media.tiles import FORGED_CROPS
 from tasks.settings import EvaluateSettings, ExportSettings, GateSettings, SamplingSettings, SweepSettings
 
 MIN_AREAS = (0.0, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
 
 
 class RegionsSampling(SamplingSettings):
-    """How often each training picture is drawn (weighted, with replacement)."""
+    """How often each training picture is drawn (weighted, with replacement), and where its crop lies."""
+
+    forged_crops: float = Field(default=FORGED_CROPS, ge=0, le=1)
+    """Share of the draws of a forged picture whose crop is laid over a random forged pixel, 0..1; the others lie
+    anywhere, where a large picture mostly shows nothing forged. Without a part in the view ``whole``."""
 
 
 class RegionsEvaluate(EvaluateSettings):

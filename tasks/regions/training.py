@@ -8,6 +8,8 @@ from data.labels import is_manipulated
 from data.shards import ShardReader
 from data.stored import StoredSamples
 from media.spec import InputSpec
+from media.tiles import FORGED_CROPS
+from tasks.regions.settings import RegionsSampling
 from tasks.task import TrainingRequest, TrainingSamples
 from tasks.weights import drawn_weights, row_weights
 
@@ -23,14 +25,23 @@ class PictureDataset(Dataset[Sample]):
         reader: of the shards that the index points into.
         policy_name: an augmentation policy of ``media.transforms``.
         input_spec: of views of whole pictures.
+        forged_crops: how often a crop of a forged picture is laid over forged pixels, 0..1.
 
     Raises:
         SettingsError: for an unknown policy.
     """
 
-    def __init__(self, index: SampleIndex, reader: ShardReader, policy_name: str, input_spec: InputSpec) -> None:
+    def __init__(
+        self,
+        index: SampleIndex,
+        reader: ShardReader,
+        policy_name: str,
+        input_spec: InputSpec,
+        *,
+        forged_crops: float = FORGED_CROPS,
+    ) -> None:
         self._stored = StoredSamples(index, reader)
-        self._cutter = ViewCutter(input_spec, policy_name)
+        self._cutter = ViewCutter(input_spec, policy_name, forged_crops=forged_crops)
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -62,10 +73,11 @@ def training_samples(request: TrainingRequest) -> TrainingSamples:
         SettingsError: for an augmentation policy that does not exist.
         BadInputError: ``no-samples`` or ``empty-class``, as ``drawn_weights``.
     """
-    train = request.index
-    weights = row_weights(train, request.hard_negatives, request.sampling)
+    train, sampling = request.index, request.sampling
+    assert isinstance(sampling, RegionsSampling)  # noqa: S101 - the task's own, as the recipe validates them
+    weights = row_weights(train, request.hard_negatives, sampling)
     return TrainingSamples(
-        PictureDataset(train, request.reader, request.policy, request.input),
+        PictureDataset(train, request.reader, request.policy, request.input, forged_crops=sampling.forged_crops),
         collate,
-        drawn_weights(weights, is_manipulated(train.column("label")), request.sampling),
+        drawn_weights(weights, is_manipulated(train.column("label")), sampling),
     )

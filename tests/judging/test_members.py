@@ -51,7 +51,7 @@ def test_a_model_of_another_task_is_refused(checkpoint):
 
 
 def test_an_index_that_does_not_show_what_a_model_reads_is_refused(checkpoint, tiny_faces):
-    with pytest.raises(MismatchError, match="model x cannot read the index: tiles are of whole pictures"):
+    with pytest.raises(MismatchError, match="model x cannot read the index: the view tiles is of whole pictures"):
         load_for("regions", checkpoint, "cpu", indexes=[read_index(tiny_faces)])
 
 

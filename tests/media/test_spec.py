@@ -79,7 +79,7 @@ def test_an_input_that_cannot_be_is_refused(fields: dict[str, Any], problem: str
 def test_the_schema_describes_every_view_and_its_fields() -> None:
     schema = InputSpec.model_json_schema()
     views = schema["properties"]["views"]
-    assert set(views["properties"]) == {"centre", "face", "tiles"}
+    assert set(views["properties"]) == {"centre", "face", "tiles", "whole"}
     assert views["additionalProperties"] is False
     fields = views["properties"]["centre"]["anyOf"][0]["properties"]
     assert all(field["description"] for field in fields.values())

@@ -182,7 +182,7 @@ def test_the_mask_follows_the_picture(name):
     rgb = np.where(mask[..., None], np.uint8(235), np.uint8(20)).repeat(3, axis=2)
     agreement = []
     for seed in range(60):
-        image, crop = policy(name, 128)(rgb, mask, seed)
+        image, crop = policy(name, 192)(rgb, mask, seed)  # larger than the region: strong colours need both greys
         agreement.append(((image.mean(axis=2) > 127) == crop).mean())
     assert min(agreement) > 0.97
 
@@ -197,14 +197,28 @@ def test_the_native_policy_keeps_pixels_as_they_are_but_for_mild_changes(picture
     assert 70 < exact < 126
 
 
-def test_native_windows_of_a_forged_picture_mostly_hold_forged_pixels():
+@pytest.mark.parametrize(("name", "share"), [("native", 0.7), ("forgery", 0.7), ("enhanced", 0.7), ("forgery", 0.3)])
+def test_that_many_crops_of_a_forged_picture_hold_forged_pixels(name, share):
     mask = np.zeros((600, 800), dtype=bool)
     mask[50:56, 700:704] = True
     rgb = np.zeros((600, 800, 3), dtype=np.uint8)
-    hits = sum(policy("native", 64)(rgb, mask, seed)[1].any() for seed in range(300))
-    assert 0.6 < hits / 300 < 0.8
-    anywhere = {policy("native", 64)(rgb, np.zeros_like(mask), seed)[1].any() for seed in range(20)}
+    augment = policy(name, 64, forged_crops=share)
+    hits = sum(augment(rgb, mask, seed)[1].any() for seed in range(300))
+    # The crop inside of the window loses some; a crop anywhere finds hardly any.
+    assert share - 0.1 < hits / 300 < share + 0.1
+    anywhere = {augment(rgb, np.zeros_like(mask), seed)[1].any() for seed in range(20)}
     assert anywhere == {False}
+
+
+@pytest.mark.parametrize("name", ["forgery", "enhanced"])
+def test_a_picture_that_was_scaled_already_is_augmented_whole(name):
+    rows = np.arange(SIZE, dtype=np.float32)[:, None]
+    mask = (rows // 4 + rows.T // 4) % 2 == 0
+    rgb = np.repeat(mask[..., None], 3, axis=2).astype(np.uint8)
+    crops = [policy(name, SIZE, native=False)(rgb, mask, seed)[1] for seed in range(40)]
+    squares = [np.count_nonzero(np.diff(crop[0].view(np.int8))) for crop in crops]
+    assert max(squares) <= SIZE / 4 - 1  # nothing mirrored beyond its edge
+    assert np.median(squares) > 0.8 * SIZE / 4
 
 
 def test_no_policy_yields_the_middle_untouched(picture):

@@ -32,7 +32,7 @@ class Absent(PixelView):
 
 
 def test_views_are_found_by_their_names() -> None:
-    assert VIEWS.names() == ["centre", "face", "tiles"]
+    assert VIEWS.names() == ["centre", "face", "tiles", "whole"]
     assert VIEWS.get("tiles") is TilesView
     assert {name: VIEWS.get(name).name for name in VIEWS.names()} == {name: name for name in VIEWS.names()}
     with pytest.raises(SettingsError, match=r"unknown view 'fase'\. Did you mean 'face'"):

@@ -116,7 +116,7 @@ def test_a_network_that_marks_regions_reads_tiles_alone() -> None:
     tiles, face = TilesView(size=64), FaceView(size=64)
     assert tiles_view(InputSpec(views={"tiles": tiles})) is tiles
     for views in ({"face": face}, {"tiles": tiles, "face": face}):
-        with pytest.raises(ValueError, match="networks that mark regions read tiles"):
+        with pytest.raises(ValueError, match="networks that mark regions read one view of pictures"):
             tiles_view(InputSpec(views=views))
 
 

@@ -143,7 +143,7 @@ def test_the_card_speaks_of_media(summary: ExportSummary) -> None:
 def test_members_of_two_tasks_make_no_bundle(
     tiny_dataset: Path, tiny_faces: Path, paths: list[Path], checkpoints: list[Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(MismatchError, match="tiles are of whole pictures"):
+    with pytest.raises(MismatchError, match="the view tiles is of whole pictures"):
         export(tiny_faces, [paths[0], checkpoints[0]], tmp_path / "bundle", ONE_FORMAT)
     with pytest.raises(MismatchError, match="is of faces"):
         export(tiny_dataset, [paths[0]], tmp_path / "bundle", ONE_FORMAT)

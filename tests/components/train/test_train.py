@@ -177,7 +177,7 @@ def test_a_base_of_another_normalisation_is_refused(trained, tiny_dataset, recip
 
 
 def test_a_data_set_that_cannot_show_the_views_is_refused(tiny_faces, recipe, tmp_path):
-    with pytest.raises(MismatchError, match=r"tiny_v3 cannot read .*: tiles are of whole pictures"):
+    with pytest.raises(MismatchError, match=r"tiny_v3 cannot read .*: the view tiles is of whole pictures"):
         train(tiny_faces, tmp_path / "out", _recipe(recipe))
 
 

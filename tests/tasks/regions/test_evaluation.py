@@ -244,7 +244,7 @@ def test_unreadable_pictures_are_listed_and_left_out(tiny_dataset, models, tmp_p
 
 
 def test_a_data_set_that_does_not_show_what_a_model_reads_is_refused(tiny_faces, models, tmp_path):
-    with pytest.raises(MismatchError, match="model a cannot read the index: tiles are of whole pictures"):
+    with pytest.raises(MismatchError, match="model a cannot read the index: the view tiles is of whole pictures"):
         evaluate(tiny_faces, models, tmp_path, _recipe())
 
 

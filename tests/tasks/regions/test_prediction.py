@@ -175,7 +175,7 @@ def test_names_and_precision_are_checked(data):
 def test_a_member_of_another_view_is_refused(data):
     index, reader = data
     member = _member(spec=InputSpec(views={"face": {"size": 64}}))
-    with pytest.raises(SettingsError, match=r"input\.views = face: red marks regions in tiles"):
+    with pytest.raises(SettingsError, match=r"input\.views = face: red marks regions of whole pictures"):
         list(predict_pictures([member], index, reader, device="cpu"))
 
 
