@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import SettingsError, unknown_name
-from models.weights import download, fit_weights, read_weights
+from models.weights import backbone_of, download, fit_weights, read_weights
 
 PYRAMID_STRIDES = (8, 16, 32)
 PROBE_SIZE = 64  # px; the smallest input at which every backbone's statistics are defined
@@ -90,12 +90,13 @@ class PyramidBackbone(nn.Module):
         return features
 
 
-def start(backbone: PooledBackbone | PyramidBackbone, weights: str) -> None:
+def start(backbone: PooledBackbone | PyramidBackbone, weights: str, prefixes: Sequence[str] = ()) -> None:
     """Fill ``backbone`` with the weights that a recipe names.
 
     Args:
         backbone: changed in place.
         weights: ``imagenet`` (timm's, downloaded), ``random``, ``package:<name>``, or the path of a file.
+        prefixes: of the backbone's names in files of public detectors, of which all else is left.
 
     Raises:
         StorageError: when a file is missing or a download fails; says how to give a file.
@@ -111,7 +112,7 @@ def start(backbone: PooledBackbone | PyramidBackbone, weights: str) -> None:
         )
         state = pretrained.state_dict()
     else:
-        state = read_weights(weights)
+        state = backbone_of(read_weights(weights), prefixes)
     backbone.model.load_state_dict(fit_weights(state, backbone.model.state_dict(), weights))
 
 

@@ -1,6 +1,6 @@
 """Weights that a network starts from: read from a file or an installed package, and fitted strictly to a backbone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -72,7 +72,7 @@ def read_weights(source: str) -> dict[str, Tensor]:
 
     Args:
         source: ``package:<name>``, or the path of a ``.safetensors`` file or of a ``.pth`` that holds a state
-            dictionary, bare or under ``state_dict`` or ``model_state_dict``.
+            dictionary, bare or under ``state_dict``, ``model_state_dict`` or ``model``.
 
     Raises:
         SettingsError: when there is no package of this name.
@@ -95,11 +95,29 @@ def read_weights(source: str) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of any other kind makes the readers raise nearly anything
         raise BadInputError("weights-unreadable", f"{path} cannot be read as weights: {_first_line(error)}") from error
-    for wrapper in ("model_state_dict", "state_dict"):
+    for wrapper in ("model_state_dict", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadInputError("weights-unreadable", f"{path} holds no state dictionary (names to tensors)")
+    return dict(state)
+
+
+def backbone_of(state: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
+    """Return the weights of one backbone out of the state of a whole public detector.
+
+    Args:
+        state: of a backbone alone, or of a detector that holds one.
+        prefixes: what public detectors put before the backbone's names; the first that is there counts.
+
+    Returns:
+        The names behind the prefix; ``state`` as it is where no name has one. The embedding that the public GenConViT
+        hangs into its ConvNeXt is left out: nothing of it enters what it computes.
+    """
+    for prefix in prefixes:
+        own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        if own:
+            return {name: value for name, value in own.items() if not name.startswith("patch_embed.backbone.")}
     return dict(state)
 
 

@@ -50,7 +50,11 @@ def _deduce(
         latent_width = state["vae.mu.weight"].shape[0]
         hidden, joined = state["classifier_a.head.1.weight"].shape
     except KeyError as error:
-        raise MismatchError(f"{path} holds no GenConViT network of this layout: {error.args[0]} is missing") from error
+        raise MismatchError(
+            f"{path} holds no GenConViT network of this layout: {error.args[0]} is missing. Of the public ones, whose "
+            "names begin with convnext. and swin., or with backbone. or convnext_backbone., the backbones alone fit: "
+            "train with the file as `model.weights`"
+        ) from error
     if backbones is None:
         backbones = (_recognised(state, 0, path), _recognised(state, 1, path))
     settings = GenConViTSettings(

@@ -13,6 +13,9 @@ from models.genconvit.autoencoders import COLOURS, Autoencoder, VariationalAutoe
 from models.genconvit.settings import GenConViTSettings
 from models.network import Network, only, require_two
 
+# What public GenConViTs call the two. Their autoencoders and classifiers are other networks; these alone fit.
+PUBLIC_BACKBONES = (("convnext.", "convnext_backbone.", "backbone."), ("swin.",))
+
 
 class GenConViTOutput(NamedTuple):
     """What the network returns in training; A is the path of the autoencoder, B that of the variational one.
@@ -122,9 +125,11 @@ class GenConViT(Network):
     def load_starting_weights(self) -> None:
         """Fill the backbones of both paths with what ``settings.weights`` names."""
         for classifier in (self.classifier_a, self.classifier_b):
-            for backbone, weights in zip(classifier.backbones, self.settings.weights, strict=True):
+            for backbone, weights, names in zip(
+                classifier.backbones, self.settings.weights, PUBLIC_BACKBONES, strict=True
+            ):
                 assert isinstance(backbone, PooledBackbone)  # noqa: S101  the list's type is Module
-                start(backbone, weights)
+                start(backbone, weights, names)
 
     def forward(self, views: Mapping[str, Tensor], lengths: None = None) -> Tensor | GenConViTOutput:
         """Return the logits of the one view's pixels; in training what the loss needs besides."""

@@ -13,6 +13,7 @@ from media.spec import InputSpec
 from models.backbone import PyramidBackbone, recognise
 from models.family import FAMILIES
 from models.loading import Found, load_found, read_state
+from models.spotter.network import PUBLIC_BACKBONE
 from models.spotter.settings import SpotterSettings
 
 # Distinguished by their weights; of a folder the first that is there is taken.
@@ -79,7 +80,12 @@ def _backbone(state: dict[str, Tensor], path: Path) -> tuple[str, InputSpec]:
         name = recognise(own, KNOWN_BACKBONES, build)
         if name is not None:
             return name, input_spec
-    raise MismatchError(f"{path} does not hold spotter on one of {', '.join(KNOWN_BACKBONES)}")
+    hint = ""
+    if any(key.startswith(PUBLIC_BACKBONE) for key in state):
+        hint = (
+            "; of the public Spotter, whose names these are, the backbone alone fits: train with it as `model.weights`"
+        )
+    raise MismatchError(f"{path} does not hold spotter on one of {', '.join(KNOWN_BACKBONES)}{hint}")
 
 
 def _deduce(state: dict[str, Tensor], path: Path) -> tuple[SpotterSettings, InputSpec]:

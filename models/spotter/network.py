@@ -15,6 +15,8 @@ from models.spotter.pyramid import Attention, FeaturePyramid, PyramidAttention
 from models.spotter.settings import SpotterSettings
 from models.spotter.temporal import Temporal, TemporalNetwork, clip_mean, frame_mask, pad_clips
 
+PUBLIC_BACKBONE = ("backbone.",)  # of the public Spotter, whose other parts are other networks
+
 
 class SpotterOutput(NamedTuple):
     """What the network returns in training.
@@ -102,7 +104,7 @@ class Spotter(Network):
 
     def load_starting_weights(self) -> None:
         """Fill the encoder with what ``settings.weights`` names."""
-        start(self.encoder, self.settings.weights)
+        start(self.encoder, self.settings.weights, PUBLIC_BACKBONE)
 
     def frame_part(self) -> tuple[nn.Module, tuple[str, ...]]:
         """Return what gives each frame's logit as a clip of one, its vector, and the heatmap of that logit."""
