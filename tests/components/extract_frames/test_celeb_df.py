@@ -13,8 +13,9 @@ from components.extract_frames.extract import extract_frames
 from components.extract_frames.indexing import Assignment, Columns, assign
 from components.extract_frames.recipe import ExtractRecipe
 from core.storage import open_store
+from data.entries.entry import Entry
 from data.index import SPLITS, read_index
-from data.layouts import Entry, LayoutOptions, read_layout
+from data.layout import LayoutOptions, read_layout
 from data.splits import SplitError
 from pipelines.resolution import load_pipeline
 from tests.clips import portrait, write_clip
