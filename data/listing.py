@@ -41,7 +41,7 @@ def _name_problem(key: str) -> str:
     except UnicodeEncodeError:
         return "the name is not valid UTF-8; rename the file"
     # Zl and Zp are the line and paragraph separators, at which some readers of plain lists break lines.
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in key):
+    if not key.isprintable() and any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in key):
         return "the name holds control characters; rename the file"
     if any(part in ("", ".", "..") for part in key.split("/")):
         return "the key has empty, '.' or '..' parts; copy the object to another key"
