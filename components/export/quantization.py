@@ -30,6 +30,7 @@ OPERATORS = (
     "Relu",
     "Resize",
 )
+STEM = 3  # convolutions in a row, from the pixels on, that stay in float
 
 
 def quantize(source: Path, target: Path, batches: Sequence[Arrays]) -> None:
@@ -92,15 +93,21 @@ def _items(batches: Sequence[Arrays]) -> Iterator[Arrays]:
 
 
 def _left_in_float(model: onnx.ModelProto) -> list[str]:
-    """Name the products that stay: those of two activations, and those of a vector an item.
+    """Name the operators that stay: of the stem, products of two activations, and products of a vector an item.
 
-    The latter are the heads that make logits of pooled features: they cost next to nothing and decide.
+    The stem sees traces of a few grey levels, which every later layer builds on. The last are the heads that make
+    logits of pooled features: they cost next to nothing and decide.
     """
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.value_info, *graph.input)}
-    return [
-        node.name
-        for node in graph.node
-        if node.op_type in PRODUCTS and (node.input[1] not in constants or ranks.get(node.input[0], 0) < 3)
-    ]
+    depths: dict[str, int] = {}  # convolutions between the inputs and a value, at most
+    left = []
+    for node in graph.node:  # in an order in which every value is made before it is read
+        depth = max((depths.get(name, 0) for name in node.input), default=0) + (node.op_type == "Conv")
+        depths |= dict.fromkeys(node.output, depth)
+        product = node.op_type in PRODUCTS
+        vectors = product and (node.input[1] not in constants or ranks.get(node.input[0], 0) < 3)
+        if vectors or (depth <= STEM and not product):
+            left.append(node.name)
+    return left

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from starlette.testclient import TestClient
+from torch import nn
 
 from bench.face_models import write_face_model
 from bundle import open_networks, read_bundle
 from bundle.document import Precision, int8_path
 from bundle.regions.analysis import analyze_picture
 from components.export.export import ExportSummary, export
-from components.export.formats import ExportError
+from components.export.formats import Exported, ExportError, write
 from components.export.int8 import add_int8
 from components.export.quantization import quantize
 from core.errors import MismatchError, SettingsError
@@ -26,6 +28,8 @@ from data.index import read_index
 from data.shards import ShardReader, Span
 from judging.members import load_model
 from media.pictures import encode_png
+from media.tensors import TensorSpec
+from models.network import Part
 from serving.app import create_app
 from serving.service import Service
 from serving.settings import ServerSettings
@@ -220,6 +224,26 @@ def test_the_file_in_8_bits_says_what_it_is_of_and_is_verified_before_it_is_load
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(MismatchError, match=r"model\.int8\.onnx"):
         read_bundle(folder)
+
+
+def test_the_first_convolutions_and_the_heads_stay_in_float(tmp_path: Path) -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolutions = nn.Sequential(*(nn.Conv2d(4 if one else 3, 4, 3) for one in range(5)))
+            self.head = nn.Linear(4, 1)
+
+        def forward(self, views: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor]:
+            return (self.head(self.convolutions(views["tiles"].float()).mean(dim=(2, 3))),)
+
+    inputs = {"tiles": TensorSpec(datatype="UINT8", shape=(3, 16, 16))}
+    source, target = tmp_path / "deep" / "model.onnx", tmp_path / "deep" / "model.int8.onnx"
+    source.parent.mkdir()
+    write(Exported(Part(Deep(), inputs)).eval(), "onnx", source, "{}", 18)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 16, 16), dtype=np.uint8)
+    quantize(source, target, [{"tiles": pixels}])
+    kinds = {one.name: one.data_type for one in onnx.load(target).graph.initializer if len(one.dims) in (2, 4)}
+    assert sorted(kinds.values()) == [onnx.TensorProto.FLOAT] * 4 + [onnx.TensorProto.INT8] * 2
 
 
 def test_a_network_that_cannot_be_quantised_is_an_error_that_names_it(tmp_path: Path) -> None:
