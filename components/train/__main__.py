@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.train.launching import must_launch
 from components.train.recipe import TrainRecipe
 from components.train.step import train
 from core import cli
@@ -22,16 +23,19 @@ def _step(argv: Sequence[str] | None) -> None:
     parser.add_argument("--cache", type=Path, help="folder for shards fetched from S3")
     parser.add_argument("--upload", help="folder or s3:// prefix to copy the output to")
     given = parser.parse_args(argv)
+    recipe = load(TrainRecipe, given.recipe)
     summary = train(
         given.dataset,
         given.output,
-        load(TrainRecipe, given.recipe),
+        recipe,
         base=given.base,
         hard_negatives=given.hard_negatives,
         state=given.state,
         cache=given.cache,
         upload=given.upload,
     )
+    if summary is None or must_launch(recipe):  # another process prints it
+        return
     figures = ", ".join(f"{name} {value:.4g}" for name, value in summary.metrics.items())
     print(f"{summary.checkpoint}: epoch {summary.epoch} of {summary.epochs}; val {figures}")
 

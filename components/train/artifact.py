@@ -56,7 +56,7 @@ def write_artifact(
     """
     best = [line for line in lines if line["best"]][-1]
     checkpoint = output / checkpoint_name(recipe.member, recipe.stage)
-    state.fetch_best(checkpoint)
+    state.fetch_best(best["epoch"], checkpoint)
     write_report(output / REPORT_FILE, recipe, lines)
     document = {
         "member": recipe.member,

@@ -1,30 +1,25 @@
-"""Data parallelism: what the processes of one run do together, and starting them with torchrun."""
+"""Data parallelism: what the processes of one run do together, on one node or on several."""
 
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
-import components
 from components.train.environment import choose_device
-from components.train.errors import ProcessesFailedError
+from components.train.errors import PeerLostError
+from components.train.heartbeat import Heartbeat
+from components.train.launching import is_launched
 from components.train.recipe import TrainRecipe
-from components.train.termination import EXIT_STATUS
-from core.files import write_text
-from core.processors import openmp_variables
+from core.errors import SettingsError
 
-# The others wait here while the first validates or writes, which may take long on large data.
+# The others wait here while the first writes, or waits for the lease of the run's state.
 CONTROL_TIMEOUT = timedelta(hours=12)
 
 T = TypeVar("T")
@@ -34,8 +29,8 @@ class Processes:
     """The processes of a run as one of them sees them; with a single one everything is immediate.
 
     Attributes:
-        rank: this process, from 0.
-        world: how many there are.
+        rank: this process, from 0, over all nodes.
+        world: how many there are on all nodes together.
         device: this process's device.
     """
 
@@ -47,7 +42,7 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that validates, writes and speaks."""
+        """Whether this is the process that decides, writes and speaks."""
         return self.rank == 0
 
     def any(self, flag: bool) -> bool:
@@ -66,12 +61,20 @@ class Processes:
         dist.all_gather_object(items, item, group=self._control)
         return items
 
-    def from_main(self, item: T | None) -> T:
-        """Return the main process's item."""
-        items = [item]
+    def gather_on_main(self, item: T) -> list[T] | None:
+        """Return every process's item, by rank, in the main process; None in the others."""
+        if self._control is None:
+            return [item]
+        items: list[Any] | None = [None] * self.world if self.main else None
+        dist.gather_object(item, items, dst=0, group=self._control)
+        return items
+
+    def from_main(self, produce: Callable[[], T]) -> T:
+        """Return in all processes what ``produce`` returns in the main one, which alone calls it."""
+        items: list[Any] = [produce() if self.main else None]
         if self._control is not None:
             dist.broadcast_object_list(items, src=0, group=self._control)
-        return items[0]  # type: ignore[return-value]
+        return items[0]  # type: ignore[no-any-return]
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """Return ``network`` with its gradients averaged over the processes."""
@@ -86,57 +89,59 @@ class Processes:
 
 @contextmanager
 def join(recipe: TrainRecipe) -> Iterator[Processes]:
-    """Join the other processes of this run, when torchrun started this one, and leave them at the end."""
-    if not dist.is_torchelastic_launched():
-        yield Processes(0, 1, choose_device(recipe.device, 0))
-        return
-    device = choose_device(recipe.device, int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        control = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
-        assert isinstance(control, dist.ProcessGroup)  # noqa: S101  every rank is a member of a group of all
-        yield Processes(dist.get_rank(), dist.get_world_size(), device, control)
-    finally:
-        dist.destroy_process_group()
-
-
-def must_launch(recipe: TrainRecipe) -> bool:
-    """Return whether this process has to start the training processes instead of being one of them."""
-    return recipe.processes > 1 and not dist.is_torchelastic_launched()
-
-
-def launch(recipe: TrainRecipe, arguments: Sequence[str]) -> None:
-    """Run ``python -m components.train`` in ``recipe.processes`` processes and wait for them.
-
-    A SIGTERM is passed on to them; they save and end.
-
-    Args:
-        recipe: written to a file for them.
-        arguments: of the command line, but for the recipe.
+    """Join the other processes of this run, when torchrun started this one, and leave them at the end.
 
     Raises:
-        ProcessesFailedError: when one of them fails.
-        SystemExit: with 143 after a SIGTERM.
+        SettingsError: when the batch cannot be divided among the processes.
+        PeerLostError: when another process ends or is out of reach.
     """
-    root = str(Path(components.__file__).parent.parent)
-    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
-    with tempfile.TemporaryDirectory(prefix="veriframe-recipe-") as folder:
-        file = Path(folder) / "recipe.json"
-        write_text(file, recipe.to_json())
-        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={recipe.processes}"]
-        command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
-        command += ["-m", "components.train", f"--recipe={file}", *arguments]
-        variables = openmp_variables(recipe.processes) | {"PYTHONPATH": path}
-        process = subprocess.Popen(command, env=os.environ | variables)
-        try:
-            status = process.wait()
-        except SystemExit:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
-    if status in (EXIT_STATUS, -signal.SIGTERM):
-        raise SystemExit(EXIT_STATUS)
-    if status:
-        raise ProcessesFailedError(
-            f"one of the {recipe.processes} training processes failed (status {status}); its error is above"
+    if not is_launched():
+        yield Processes(0, 1, choose_device(recipe.device, 0))
+        return
+    world = int(os.environ["WORLD_SIZE"])
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1))
+    if recipe.batch_size % world:
+        raise SettingsError(
+            f"batch_size = {recipe.batch_size} counts the samples of all processes together and must be divisible by "
+            f"nodes × processes, of which torchrun started {nodes} × {world // nodes} = {world}"
         )
+    device = choose_device(recipe.device, int(os.environ["LOCAL_RANK"]))
+    with _naming_lost_peers():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            control = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
+            assert isinstance(control, dist.ProcessGroup)  # noqa: S101  every rank is a member of a group of all
+            processes = Processes(dist.get_rank(), dist.get_world_size(), device, control)
+            with _heartbeat(processes, nodes):
+                yield processes
+        finally:
+            dist.destroy_process_group()
+
+
+def _heartbeat(processes: Processes, nodes: int) -> AbstractContextManager[object]:
+    """Return what notices a node that is gone; within a node, torchrun does."""
+    if nodes == 1:
+        return nullcontext()
+    address = os.environ["MASTER_ADDR"]
+    server = TCPStore(address, 0, is_master=True, wait_for_workers=False) if processes.main else None
+    port = processes.from_main(lambda: server.port if server else 0)
+    store = server or TCPStore(address, port, is_master=False)
+    beating = int(os.environ["LOCAL_RANK"]) == 0
+    heartbeat = Heartbeat(store, node=int(os.environ["GROUP_RANK"]), nodes=nodes) if beating else nullcontext()
+    processes.gather(None)  # all nodes have beaten once before one looks
+    return heartbeat
+
+
+@contextmanager
+def _naming_lost_peers() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        # Gloo's own errors have no type; they name the file that they come from.
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise PeerLostError(
+            "another process of this run has ended or is out of reach, so that this one ends too; the log of the "
+            "process that ended first, on whichever node, says why. A new start of all goes on from the last step "
+            f"checkpoint. ({str(error).splitlines()[0]})"
+        ) from error

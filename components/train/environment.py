@@ -30,13 +30,18 @@ def choose_device(requested: str, local_rank: int) -> torch.device:
 
 
 def prepare(recipe: TrainRecipe, rank: int) -> None:
-    """Seed all generators, differently on every rank, and set what the recipe says of determinism."""
-    seed = int(np.random.SeedSequence((recipe.seed, rank)).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    """Seed all generators, and set what the recipe says of determinism."""
+    seed_generators(recipe.seed, rank)
     torch.use_deterministic_algorithms(recipe.deterministic)
     # Autotuning picks kernels by their speed, which is not the same twice.
     torch.backends.cudnn.benchmark = not recipe.deterministic
     if recipe.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+
+
+def seed_generators(*numbers: int) -> None:
+    """Seed all generators from the numbers together: the recipe's seed, the rank, what else is to tell draws apart."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

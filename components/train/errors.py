@@ -24,3 +24,7 @@ class DeviceMemoryError(VeriframeError):
 
 class ProcessesFailedError(VeriframeError):
     """One of several training processes ended with an error, which it has printed itself."""
+
+
+class PeerLostError(VeriframeError):
+    """Another process of the run ended or cannot be reached, so that this one cannot go on."""

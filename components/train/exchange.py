@@ -28,6 +28,8 @@ def train_artifact(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Train a model, record which models it was trained from, and return what is noted on the artifact and metrics.
 
+    On a node that only takes part in another's run there is no model, and nothing is noted.
+
     Args:
         dataset: folder of the sample index.
         model: folder to write.
@@ -45,6 +47,8 @@ def train_artifact(
     start = Path(base.path) if base else None
     hard = Path(hard_negatives.path) if hard_negatives else None
     summary = train(Path(dataset), Path(model), settings, base=start, hard_negatives=hard, state=state or None)
+    if summary is None:
+        return {}, {}
     record(Path(model), start, models)
     shutil.copyfile(summary.report, report)
     noted = {"member": settings.member, "stage": settings.stage, "sha256": summary.sha256}

@@ -13,9 +13,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from components.train.distributed import Processes
+from components.train.environment import seed_generators
 from components.train.errors import DeviceMemoryError
 from components.train.log import EpochLog
-from components.train.meter import Meter, summarize
+from components.train.meter import Meter, combine, summarize
 from components.train.monitor import Monitor
 from components.train.optimization import Schedule, build_optimizer, freeze, set_training
 from components.train.precision import Precision
@@ -136,12 +137,18 @@ class Trainer:
                 if self.step % read_every == 0:
                     bar.note(f"loss {self.meter.read():.4f}")
                 bar.update(samples)
-                if self.processes.any(self.termination.requested):
+                if self._must_end():
                     break
                 if self.done % recipe.checkpoint_every_steps == 0 and self.step < steps:
                     self._save()
         self.meter.stop()
         self._save()
+        self._must_end()
+
+    def _must_end(self) -> bool:
+        """Return whether a SIGTERM came to any process; it is then noted in all, so that they end alike."""
+        self.termination.requested = self.processes.any(self.termination.requested)
+        return self.termination.requested
 
     def _optimize(self, group: list[Batch]) -> dict[str, Tensor]:
         """Do one optimizer step over the batches of ``group``; return the mean loss terms."""
@@ -219,12 +226,13 @@ class Trainer:
             ) from error
 
     def _validate(self) -> dict[str, float]:
-        """Validate in the main process; return the metrics in all."""
-        metrics = None
-        if self.processes.main:
+        """Validate; return the metrics in all processes."""
+
+        def validate() -> dict[str, float]:
             with self._naming_keys_on_exhaustion("validate_batch_size"):
-                metrics = dict(self.parts.validate(self.candidate))
-        return self.processes.from_main(metrics)
+                return dict(self.parts.validate(self.candidate))
+
+        return self.processes.from_main(validate)
 
     def _end_epoch(self, metrics: dict[str, float]) -> None:
         summary = summarize(self.processes.gather(self.meter.state_dict()))
@@ -269,6 +277,7 @@ class Trainer:
                 sampler_position={"epoch": self.epoch, "step": self.step},
                 metrics={"history": self.log.lines, "meters": [meter for _, meter in ranks]},
             ),
+            best_epoch=next((line["epoch"] for line in reversed(self.log.lines) if line["best"]), None),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -283,11 +292,18 @@ class Trainer:
         self.epoch = checkpoint.sampler_position["epoch"]
         self.step = checkpoint.sampler_position["step"]
         self.meter = Meter(self.epoch + 1)
-        self.meter.load_state_dict(checkpoint.metrics["meters"][rank])
+        meters, random_states = checkpoint.metrics["meters"], checkpoint.random_states
+        if len(random_states) == self.processes.world:
+            self.meter.load_state_dict(meters[rank])
+            randomness.restore(random_states[rank])
+        else:
+            # The samples and their augmentation are the same whatever the number of processes. What the network draws
+            # (dropout) is a process's own: it is drawn anew, from a seed that follows from where the run is.
+            self.meter.load_state_dict(combine(meters))
+            seed_generators(self.recipe.seed, rank, self.done)
         self.log.restore(checkpoint.metrics["history"])
         for line in self.log.lines:
             self.monitor.update(line["val"])
-        randomness.restore(checkpoint.random_states[rank])
 
 
 def _lengths(batch: Batch) -> tuple[Tensor, ...]:

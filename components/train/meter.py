@@ -102,6 +102,17 @@ class Meter:
         self._lr = state["lr"]
 
 
+def combine(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of the states of some processes' meters, from which any number of processes can go on."""
+    first, count = states[0], len(states)
+    return {
+        **first,
+        "sums": {name: sum(state["sums"][name] for state in states) / count for name in first["sums"]},
+        "seconds": max(state["seconds"] for state in states),
+        "waited": sum(state["waited"] for state in states) / count,
+    }
+
+
 def summarize(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return an epoch's figures from the states of all processes' meters.
 

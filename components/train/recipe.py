@@ -13,7 +13,9 @@ from tasks.task import TASKS
 
 # Keys that change how fast or how safely a run goes, but not the weights it reaches: a run may be resumed with other
 # values of these. Every other key must be equal.
-HARMLESS_KEYS = frozenset({"workers", "prefetch", "keep_last", "checkpoint_every_steps", "log_every_steps"})
+HARMLESS_KEYS = frozenset(
+    {"nodes", "processes", "workers", "prefetch", "keep_last", "checkpoint_every_steps", "log_every_steps"}
+)
 
 
 class OptimizerSettings(Settings):
@@ -91,7 +93,7 @@ class TrainRecipe(Settings):
     """Name of the augmentation policy (``media.transforms``)."""
     batch_size: int = Field(default=4, ge=1)
     """Samples of a forward pass, over all processes together, so that the number of processes changes neither the
-    samples seen nor the gradient; must be divisible by ``processes``."""
+    samples seen nor the gradient; must be divisible by ``nodes`` × ``processes``."""
     accumulate: int = Field(default=1, ge=1)
     """Forward passes of an optimizer step, which sees ``batch_size * accumulate`` samples."""
     epochs: int = Field(default=25, ge=1)
@@ -126,8 +128,11 @@ class TrainRecipe(Settings):
     """Only deterministic operations; an operation that has no such form is an error."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto`` is a GPU where there is one."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines, or pods, that the step is started on; with several, something must start it on each (see
+    docs/operations.md). A run may go on with another number."""
     processes: int = Field(default=1, ge=1)
-    """Data-parallel processes on this machine, one a GPU where there are GPUs."""
+    """Data-parallel processes on each node, one a GPU where there are GPUs. A run may go on with another number."""
     workers: int = Field(default=2, ge=0)
     """Data loading processes of each training process; 0 loads in the training process."""
     prefetch: int = Field(default=4, ge=1)
@@ -168,10 +173,10 @@ class TrainRecipe(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.batch_size % self.processes:
+        if self.batch_size % (self.nodes * self.processes):
             raise ValueError(
                 f"batch_size = {self.batch_size} counts the samples of all processes together and must be divisible "
-                f"by processes = {self.processes}"
+                f"by nodes = {self.nodes} times processes = {self.processes}"
             )
         if self.schedule.warmup_epochs > self.epochs:
             raise ValueError(f"schedule.warmup_epochs = {self.schedule.warmup_epochs} exceeds epochs = {self.epochs}")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,14 @@ from components.train.recipe import HARMLESS_KEYS, differing_keys
 from core.errors import MismatchError
 from core.files import is_temporary
 from core.storage import join, open_store
+from core.storage.lease import Lease
 from core.storage.local import FileStore
 from models.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 
 MANIFEST = "run.json"
 FINISHED = "finished.json"
-BEST = "best.pth"
+LEASE = "lease.json"
+BEST = "best/"
 STEPS = "steps/"
 RUN = "{run}"  # in a state's URI: stands for the run's fingerprint
 
@@ -50,8 +52,13 @@ class Manifest:
 class RunState:
     """The checkpoints of one run.
 
-    ``run.json`` says what it was started with, ``steps/`` holds the last step checkpoints, ``best.pth`` the best
+    ``run.json`` says what it was started with, ``steps/`` holds the last step checkpoints, ``best/`` the best
     epoch's, and ``finished.json`` appears when all is done. Every file appears whole or not at all.
+
+    One process at a time writes, the holder of ``lease.json``: its lease is checked before each write. An upload that
+    a suspended holder was in the middle of may still arrive after another took over. So step checkpoints carry the
+    lease's fence before the step, which sorts those of earlier holders first, and best ones their epoch: what comes
+    late is under a name that is not read.
     """
 
     def __init__(self, uri: str, name: str, keep_last: int) -> None:
@@ -65,6 +72,23 @@ class RunState:
         self.uri = join(uri, name)
         self._store = open_store(self.uri)
         self._keep_last = keep_last
+        self._lease: Lease | None = None
+
+    @contextmanager
+    def held(self, notify: Callable[[str], None]) -> Iterator[None]:
+        """Be the one process that writes while inside.
+
+        Args:
+            notify: told why this waits, where it does.
+
+        Raises:
+            LeaseHeldError: when another process does, and lives.
+        """
+        with Lease(self._store, LEASE, notify=notify) as self._lease:
+            try:
+                yield
+            finally:
+                self._lease = None
 
     def claim(self, manifest: Manifest) -> str:
         """Check that earlier checkpoints are of the same run, or note what this run is.
@@ -77,6 +101,7 @@ class RunState:
         Raises:
             MismatchError: when recipe or inputs differ, naming both sides.
         """
+        self._check_lease()
         self._sweep()
         if self._store.head(MANIFEST) is None:
             self._store.write(MANIFEST, json.dumps(vars(manifest), indent=2, sort_keys=True).encode())
@@ -107,29 +132,47 @@ class RunState:
 
     def latest(self) -> Checkpoint | None:
         """Return the last step checkpoint, None where there is none."""
-        keys = self._steps()
+        keys = self._keys(STEPS)
         if not keys:
             return None
         with self._local(keys[-1]) as path:
             return read_checkpoint(path)
 
-    def save_step(self, step: int, checkpoint: Checkpoint) -> None:
-        """Write a step checkpoint, then remove those beyond the last few."""
-        self._save(f"{STEPS}{step:09d}.pth", checkpoint)
-        for key in self._steps()[: -self._keep_last]:
+    def save_step(self, step: int, checkpoint: Checkpoint, best_epoch: int | None = None) -> None:
+        """Write a step checkpoint, then remove those beyond the last few.
+
+        Args:
+            step: optimizer steps of the run so far.
+            checkpoint: of them.
+            best_epoch: the best so far; the checkpoints of others are removed, since no later start needs them.
+        """
+        fence = self._lease.fence if self._lease else 0
+        self._save(f"{STEPS}{fence:06d}-{step:09d}.pth", checkpoint)
+        for key in self._keys(STEPS)[: -self._keep_last]:
             self._store.delete(key)
+        if best_epoch is not None:
+            for key in self._keys(BEST):
+                if key != _best_key(best_epoch):
+                    self._store.delete(key)
 
     def save_best(self, checkpoint: Checkpoint) -> None:
-        """Write the best checkpoint over an earlier one."""
-        self._save(BEST, checkpoint)
+        """Write the checkpoint of the best epoch so far."""
+        self._save(_best_key(checkpoint.epoch), checkpoint)
 
-    def fetch_best(self, path: Path) -> None:
-        """Copy the best checkpoint to ``path``."""
-        self._store.download(BEST, path)
+    def fetch_best(self, epoch: int, path: Path) -> None:
+        """Copy the checkpoint of the best epoch to ``path``."""
+        self._store.download(_best_key(epoch), path)
 
     def finish(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Note that the run is done, with the lines of its log."""
+        self._check_lease()
         self._store.write(FINISHED, json.dumps(lines).encode())
+
+    def discard_steps(self) -> None:
+        """Remove the step checkpoints of a run that is done: a later start needs the best one alone."""
+        self._check_lease()
+        for key in self._keys(STEPS):
+            self._store.delete(key)
 
     def finished(self) -> list[dict[str, Any]] | None:
         """Return the log of a run that is done, None while it is not."""
@@ -139,21 +182,27 @@ class RunState:
 
     def _sweep(self) -> None:
         if isinstance(self._store, FileStore):
-            root = self._store.path(BEST).parent
-            for path in [*root.glob(".*"), *root.glob(f"{STEPS}.*")]:
+            root = self._store.root
+            for path in [*root.glob(".*"), *root.glob(f"{STEPS}.*"), *root.glob(f"{BEST}.*")]:
                 if is_temporary(path.name):
                     path.unlink()
 
-    def _steps(self) -> list[str]:
-        return sorted(info.key for info in self._store.list(STEPS) if info.key.endswith(".pth"))
+    def _keys(self, folder: str) -> list[str]:
+        return sorted(info.key for info in self._store.list(folder) if info.key.endswith(".pth"))
+
+    def _check_lease(self) -> None:
+        if self._lease is not None:
+            self._lease.check()
 
     def _save(self, key: str, checkpoint: Checkpoint) -> None:
         if isinstance(self._store, FileStore):
+            self._check_lease()
             save_checkpoint(self._store.path(key), checkpoint)
             return
         with tempfile.TemporaryDirectory(prefix="veriframe-state-") as folder:
             path = Path(folder) / "checkpoint.pth"
             save_checkpoint(path, checkpoint)
+            self._check_lease()
             self._store.upload(path, key)
 
     @contextmanager
@@ -165,3 +214,7 @@ class RunState:
             path = Path(folder) / "checkpoint.pth"
             self._store.download(key, path)
             yield path
+
+
+def _best_key(epoch: int) -> str:
+    return f"{BEST}{epoch:06d}.pth"

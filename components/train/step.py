@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from components.train.artifact import LOG_FILE, TrainSummary, read_summary, write_artifact
+from components.train.artifact import LOG_FILE, MODEL_FILE, TrainSummary, read_summary, write_artifact
 from components.train.base import find_base_checkpoint, load_base
-from components.train.distributed import Processes, join, launch, must_launch
+from components.train.distributed import Processes, join
 from components.train.environment import prepare
 from components.train.hard_negatives import read_hard_negatives
+from components.train.launching import launch, must_launch
 from components.train.log import EpochLog
 from components.train.loop import Parts, Trainer, Validate
+from components.train.norms import synchronize
 from components.train.precision import choose_precision
 from components.train.recipe import TrainRecipe
 from components.train.sampling import EpochBatches, steps_per_epoch
@@ -59,11 +62,14 @@ def train(
     state: str | None = None,
     cache: Path | None = None,
     upload: str | None = None,
-) -> TrainSummary:
+) -> TrainSummary | None:
     """Train a model, or go on with an interrupted training.
 
     Writes to ``output``: ``<member>_<stage>_best.pth``, ``model.json``, ``log.jsonl`` and ``report.html``. A
     second start with the same state after the end trains nothing and writes the same model again.
+
+    Under torchrun, which may span several nodes, every process calls this alike. The first of all writes state and
+    output, which no other node need reach; data set and base must be there on every node.
 
     Args:
         dataset: a sample index folder with train and val splits.
@@ -78,7 +84,13 @@ def train(
         cache: folder for shards fetched from S3.
         upload: folder or ``s3://`` prefix that the output's files are copied to at the end.
 
+    Returns:
+        What the run came to; None in the processes, and on the nodes, that do not write it.
+
     Raises:
+        LeaseHeldError: when another process trains on the same state.
+        LeaseLostError: when another took the state over while this one was suspended or cut off.
+        PeerLostError: when another process of the run ended, or its node is out of reach.
         MismatchError: when the state is of a run with another recipe or other inputs; when the base does not fit.
         BadInputError: when the index, the base or the hard negatives cannot be used.
         SettingsError: when the recipe asks for what is not there.
@@ -91,10 +103,10 @@ def train(
     with Termination() as termination:
         if must_launch(recipe):
             launch(recipe, _arguments(inputs, output, state, upload))
-        else:
-            with join(recipe) as processes:
-                Run(inputs, output, recipe, state, upload, processes, termination).go()
-    return read_summary(output)
+            return read_summary(output) if (output / MODEL_FILE).exists() else None
+        with join(recipe) as processes:
+            Run(inputs, output, recipe, state, upload, processes, termination).go()
+            return read_summary(output) if processes.main else None
 
 
 def _arguments(inputs: Inputs, output: Path, state: str, upload: str | None) -> list[str]:
@@ -138,28 +150,33 @@ class Run:
         self.state = RunState(state.replace(RUN, self.manifest.fingerprint), recipe.name, recipe.keep_last)
 
     def go(self) -> None:
-        """Train unless that is done, and write the artifact."""
-        if self.processes.main:
-            self._notify(self.state.claim(self.manifest))
-        self.processes.gather(None)  # the others look at the state after it is claimed
-        log = EpochLog(self.output / LOG_FILE) if self.processes.main else EpochLog(None)
-        lines = self.state.finished()
-        if lines is None:
-            self._train(log)
-        else:
-            self._notify(f"{self.recipe.name} is trained already: {self.state.uri}")
-            log.restore(lines)
-        if self.processes.main:
+        """Train unless that is done, and write the artifact.
+
+        The main process alone reads and writes the state and the output: to others, on other nodes, they may be out of
+        reach.
+        """
+        with self.state.held(self._notify) if self.processes.main else nullcontext():
+            if self.processes.main:
+                self._notify(self.state.claim(self.manifest))
+            log = EpochLog(self.output / LOG_FILE) if self.processes.main else EpochLog(None)
+            lines = self.processes.from_main(self.state.finished)
             if lines is None:
-                self.state.finish(log.lines)
-            write_artifact(self.output, self.recipe, self.state, log.lines, self.upload)
-        self.processes.gather(None)
+                self._train(log)
+            else:
+                self._notify(f"{self.recipe.name} is trained already: {self.state.uri}")
+                log.restore(lines)
+            if self.processes.main:
+                if lines is None:
+                    self.state.finish(log.lines)
+                write_artifact(self.output, self.recipe, self.state, log.lines, self.upload)
+                self.state.discard_steps()
+            self.processes.gather(None)
 
     def _train(self, log: EpochLog) -> None:
         # Before the seeds are set, and not between two steps: libraries may draw numbers while they are imported.
         import_now(self.task.training_samples, self.task.validate, self.family.network, self.family.loss)
         prepare(self.recipe, self.processes.rank)
-        checkpoint = self.state.latest()
+        checkpoint = self.processes.from_main(self.state.latest)
         network = self.network(starting=checkpoint is None)
         trainer = Trainer(self.recipe, self.parts(network), self.state, log, self.processes, self.termination)
         if checkpoint is not None:
@@ -176,9 +193,8 @@ class Run:
         if starting and self.base is not None:
             left = load_base(network, self.base, self.family, self.spec, self.inputs.dataset)
             self._notify("\n  ".join([f"starting from {self.base}", *left]))
-        if self.processes.world > 1 and device.type == "cuda":
-            # A process's share of a batch is too small for statistics of its own.
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        if self.processes.world > 1:
+            network = synchronize(network, device)
         network = network.to(device)
         return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
 

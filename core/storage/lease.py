@@ -256,7 +256,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when the kernel started a process, in ticks since it booted; "ended" for one that is not waited for yet."""
+    """Return when the kernel started a process, in ticks since it booted; "ended" for one that is over."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -16,10 +16,13 @@ import torch
 
 from components.train import step
 from components.train.__main__ import main
-from components.train.distributed import Processes, launch, must_launch
+from components.train.distributed import Processes
 from components.train.errors import ProcessesFailedError
+from components.train.launching import LAUNCHED, launch, must_launch
 from components.train.recipe import TrainRecipe
 from components.train.sampling import draw
+from components.train.state import RunState
+from core.errors import SettingsError
 from core.settings import load
 from data.index import read_index
 from data.labels import is_manipulated
@@ -50,7 +53,7 @@ def _start(processes: ForkServerContext, target, *arguments) -> BaseProcess:
 def _train_as_rank(rank: int, port: int, dataset: Path, recipe: Path, output: Path) -> None:
     """Be one of two processes, with the environment that torchrun gives, and note what was drawn and reached."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
-    os.environ |= {"MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    os.environ |= {"MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     drawn = []
 
@@ -66,6 +69,7 @@ def _train_as_rank(rank: int, port: int, dataset: Path, recipe: Path, output: Pa
             torch.save(notes, output.parent / f"rank{rank}.pt")
 
     training.PictureDataset, step.Trainer = Recording, Keeping  # type: ignore[misc]
+    RunState.discard_steps = lambda self: None  # type: ignore[method-assign]
     step.train(dataset, output, load(TrainRecipe, recipe))
 
 
@@ -121,7 +125,8 @@ def test_two_processes_reach_the_same_weights_on_the_samples_of_one_and_survive_
     done = len(list(cut.parent.glob("out.state/tiny_v3/steps/[0-9]*.pth")))
     assert 0 < done < BATCHES
     _train_on_two(clean_processes, tiny_dataset, recipe, cut)
-    last = [read_checkpoint(out.parent / f"out.state/tiny_v3/steps/{BATCHES:09d}.pth") for out in (cut, whole)]
+    names = ((cut, f"000002-{BATCHES:09d}.pth"), (whole, f"000001-{BATCHES:09d}.pth"))
+    last = [read_checkpoint(out.parent / "out.state/tiny_v3/steps" / name) for out, name in names]
     for name, value in last[0].model_state_dict.items():
         assert torch.equal(value, last[1].model_state_dict[name]), name
     assert (cut / "tiny_v3_best.pth").read_bytes() == (whole / "tiny_v3_best.pth").read_bytes()
@@ -153,7 +158,7 @@ def test_two_processes_take_the_steps_of_one(clean_processes, tiny_dataset, tiny
 
 def test_a_failing_process_fails_the_run(recipe, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ProcessesFailedError, match="one of the 2 training processes failed"):
+    with pytest.raises(ProcessesFailedError, match=r"one of the training processes failed \(status 1\)"):
         launch(load(TrainRecipe, recipe), [])
 
 
@@ -161,8 +166,16 @@ def test_only_a_recipe_of_several_processes_is_launched_and_only_once(recipe, mo
     several = load(TrainRecipe, recipe)
     assert must_launch(several)
     assert not must_launch(several.model_copy(update={"processes": 1}))
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("PET_NNODES", "2")  # a pod of Kubeflow Trainer
+    assert must_launch(several.model_copy(update={"processes": 1}))
+    for name in LAUNCHED:
+        monkeypatch.setenv(name, "0")
     assert not must_launch(several)
+
+
+def test_several_nodes_need_to_be_told_where_they_meet(recipe):
+    with pytest.raises(SettingsError, match="nodes = 2: start the step on every node, with PET_NNODES"):
+        launch(load(TrainRecipe, recipe).model_copy(update={"nodes": 2}), [])
 
 
 def test_a_single_process_talks_to_itself():
@@ -171,5 +184,6 @@ def test_a_single_process_talks_to_itself():
     assert alone.main
     assert alone.wrap(network) is network
     assert alone.gather(3) == [3]
-    assert alone.from_main("x") == "x"
+    assert alone.gather_on_main(3) == [3]
+    assert alone.from_main(lambda: "x") == "x"
     assert alone.any(True) and not alone.any(False)

@@ -157,7 +157,7 @@ def test_averaged_weights_are_what_is_validated_and_kept(make):
     trainer = make(batches=8, ema_decay=0.9, optimizer=SGD)
     trainer.run()
     averaged = trainer.ema.module.state_dict()
-    best = read_checkpoint(trainer.state._store.path("best.pth")).model_state_dict
+    best = read_checkpoint(trainer.state._store.path("best/000001.pth")).model_state_dict
     for name, value in averaged.items():
         assert torch.equal(trainer.validated[-1][name], value)
         assert torch.equal(best[name], value)
@@ -168,7 +168,7 @@ def test_early_stopping_ends_the_run_and_the_best_epochs_weights_are_kept(make):
     trainer = make(epochs=9, metrics=[0.1, 0.6, 0.5, 0.3, 0.9], early_stopping={"patience": 2})
     trainer.run()
     assert [line["best"] for line in trainer.log.lines] == [True, True, False, False]
-    best = read_checkpoint(trainer.state._store.path("best.pth"))
+    best = read_checkpoint(trainer.state._store.path("best/000002.pth"))
     assert best.epoch == 2
     assert best.metrics["f1"] == 0.6
     for name, value in trainer.validated[1].items():
@@ -198,7 +198,7 @@ def test_a_start_from_any_step_checkpoint_reaches_the_same_bits(make, keys):
     steps = 3 * undisturbed.parts.steps
     folder = undisturbed.state._store.path("steps")
     assert len(list(folder.iterdir())) == steps
-    kept = [read_checkpoint(folder / f"{step:09d}.pth") for step in range(1, steps + 1)]
+    kept = [read_checkpoint(folder / f"000000-{step:09d}.pth") for step in range(1, steps + 1)]
     for step, checkpoint in enumerate(kept, start=1):
         epochs_validated = len(checkpoint.metrics["history"])
         resumed = make(**{**keys, "metrics": keys["metrics"][epochs_validated:]})

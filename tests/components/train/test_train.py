@@ -4,19 +4,22 @@ import json
 import os
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from components.train import step
+from components.train import state, step
 from components.train.__main__ import main
 from components.train.errors import NonFiniteLossError
 from components.train.recipe import TrainRecipe
+from components.train.state import RunState
 from components.train.step import train
 from core.errors import MismatchError, SettingsError, StorageError
 from core.files import sha256_file
 from core.settings import validate
+from core.storage.lease import Lease, LeaseHeldError
 from data.index import read_index
 from models.checkpoint import load_network, read_checkpoint, save_checkpoint
 from tasks.regions import validation
@@ -115,13 +118,14 @@ def test_a_start_with_another_data_set_on_the_same_state_is_refused(trained, tin
     assert str(tiny_dataset) in str(caught.value) and str(other) in str(caught.value)
 
 
-def test_a_termination_during_validation_loses_nothing(trained, tiny_dataset, recipe, tmp_path, monkeypatch):
-    def terminate(*arguments, **keys):
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise AssertionError("it went on")
+def _terminate(*arguments, **keys):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise AssertionError("it went on")
 
+
+def test_a_termination_during_validation_loses_nothing(trained, tiny_dataset, recipe, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(validation, "validate", terminate)
+        patch.setattr(validation, "validate", _terminate)
         train(tiny_dataset, tmp_path / "out", _recipe(recipe))
     assert caught.value.code == 143
     summary = train(tiny_dataset, tmp_path / "out", _recipe(recipe))
@@ -200,18 +204,44 @@ def test_a_loss_that_is_not_finite_names_samples_of_the_data_set(tiny_dataset, r
 
 
 @pytest.mark.s3
-def test_state_and_output_may_lie_in_a_bucket(trained, tiny_dataset, recipe, tmp_path, bucket):
+def test_state_and_output_may_lie_in_a_bucket(trained, tiny_dataset, recipe, tmp_path, bucket, monkeypatch, capsys):
     from core.storage import open_store
 
-    state, upload = f"{bucket}/state", f"{bucket}/models/tiny"
-    summary = train(tiny_dataset, tmp_path / "first", _recipe(recipe), state=state, upload=upload)
+    place, upload = f"{bucket}/state", f"{bucket}/models/tiny"
+    store = open_store(f"{place}/tiny_v3")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(validation, "validate", _terminate)
+        train(tiny_dataset, tmp_path / "first", _recipe(recipe), state=place)
+    assert [info.key for info in store.list("steps/")] == ["steps/000001-000000003.pth"]
+    assert json.loads(store.read("lease.json"))["expires"] == 0  # the retry need not wait
+    # Another pod with an empty disk goes on from the bucket.
+    summary = train(tiny_dataset, tmp_path / "second", _recipe(recipe), state=place, upload=upload)
     assert summary.checkpoint.read_bytes() == (trained / "tiny_v3_best.pth").read_bytes()
+    assert "goes on after step 3" in capsys.readouterr().err
+    assert [info.key for info in store.list("steps/")] == []
     names = {info.key for info in open_store(upload).list()}
     assert names == {"tiny_v3_best.pth", "model.json", "log.jsonl", "report.html"}
-    # Another pod with an empty disk goes on from the bucket: here, after the last epoch's steps.
-    open_store(state).delete("tiny_v3/finished.json")
-    again = train(tiny_dataset, tmp_path / "second", _recipe(recipe), state=state)
-    assert again.sha256 == summary.sha256
+
+
+@pytest.mark.s3
+def test_the_checkpoints_of_steps_stay_until_the_artifact_is_written(tiny_dataset, recipe, tmp_path, bucket):
+    with pytest.raises(StorageError):
+        train(tiny_dataset, tmp_path / "out", _recipe(recipe, epochs=1), upload="s3://nowhere/models")
+    steps = tmp_path / "out.state" / "tiny_v3" / "steps"
+    assert len(list(steps.iterdir())) == 1
+    train(tiny_dataset, tmp_path / "out", _recipe(recipe, epochs=1))
+    assert list(steps.iterdir()) == []
+
+
+def test_a_second_training_on_one_state_is_refused_while_the_first_lives(tiny_dataset, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "Lease", partial(Lease, duration=4))
+    parsed = _recipe(recipe)
+    with (
+        RunState(str(tmp_path / "state"), parsed.name, keep_last=1).held(print),
+        pytest.raises(LeaseHeldError, match=r"tiny_v3 is in use by process \d+ on"),
+    ):
+        train(tiny_dataset, tmp_path / "out", parsed, state=str(tmp_path / "state"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_line_explains_errors_without_a_traceback(tiny_dataset, recipe, tmp_path, capsys):
