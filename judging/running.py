@@ -18,6 +18,10 @@ ROWS_AT_ONCE = 1024  # rows of the index that are Python objects at a time
 T = TypeVar("T")
 
 
+class MemoryExhaustedError(VeriframeError):
+    """The device has too little memory for a batch."""
+
+
 def require_precision(name: str) -> None:
     """Check that ``name`` is one of ``PRECISIONS``.
 
@@ -75,7 +79,7 @@ def inference_mode(device: torch.device, precision: str, batch: str) -> Iterator
         batch: what it is made of, for the message when memory does not suffice.
 
     Raises:
-        VeriframeError: when the device's memory does not suffice.
+        MemoryExhaustedError: when the device's memory does not suffice.
     """
     mixed = PRECISIONS[precision] is not torch.float32
     try:
@@ -86,7 +90,7 @@ def inference_mode(device: torch.device, precision: str, batch: str) -> Iterator
         ):
             yield
     except torch.OutOfMemoryError as error:
-        raise VeriframeError(
+        raise MemoryExhaustedError(
             f"out of memory on {device} with a batch of {batch}; lower batch_size, or judge in bf16"
         ) from error
 

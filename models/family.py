@@ -50,6 +50,7 @@ class Family:
         publish_state: (settings, input specification, state) to the state as the original code's loader takes it, the
             inverse of ``adapt_state_dict``; raises ``MismatchError`` for a network that it cannot build. None where
             there is no such loader.
+        memory_keys: settings of the network that decide how much memory a batch takes, the first most.
         replaceable: prefixes of state keys that a base checkpoint may lack, or have in another form, because
             fine-tuning can start them afresh; all others must match.
         check_input: (settings, input specification); raises ``SettingsError`` for what the network cannot take beyond
@@ -68,6 +69,7 @@ class Family:
     reads_several: bool = False
     adapt_state_dict: Callable[[dict[str, Tensor]], dict[str, Tensor]] = keep_state_dict
     publish_state: Callable[[Any, InputSpec, dict[str, Tensor]], dict[str, Tensor]] | None = None
+    memory_keys: tuple[str, ...] = ()
     replaceable: tuple[str, ...] = ()
     check_input: Callable[[Any, InputSpec], None] = any_input
 

@@ -77,6 +77,11 @@ class TrainingSamples:
     weights: NDArray[np.float64]
 
 
+def only_this(item: Any) -> list[Any]:
+    """Gather the items of a single process."""
+    return [item]
+
+
 @dataclass(frozen=True)
 class ValidationRequest:
     """A network and the val split that it is validated on.
@@ -92,6 +97,9 @@ class ValidationRequest:
         precision: ``fp32`` or ``bf16``.
         max_authentic_fpr: ceiling on the share of authentic media called manipulated, 0..1.
         workers: threads that read and decode ahead.
+        rank: which of the processes that validate together this is; each predicts its part of the rows.
+        world: how many they are.
+        gather: returns every process's item by rank in the first, None in the others; all call it alike.
     """
 
     network: nn.Module
@@ -104,6 +112,9 @@ class ValidationRequest:
     precision: str
     max_authentic_fpr: float
     workers: int = 2
+    rank: int = 0
+    world: int = 1
+    gather: Callable[[Any], list[Any] | None] = only_this
 
 
 @dataclass(frozen=True)
@@ -293,7 +304,8 @@ class Task:
         gate_figures: what a release is gated by.
         card: texts of the model card.
         training_samples: (``TrainingRequest``) to ``TrainingSamples``; raises ``SettingsError`` for what does not suit.
-        validate: (``ValidationRequest``) to metrics by name, ``loss`` or other; they hold ``authentic_fpr``.
+        validate: (``ValidationRequest``) to metrics by name, ``loss`` or other; they hold ``authentic_fpr``. None in
+            all but the first of several processes.
         evaluate: (``EvaluationRequest``) to ``EvaluationSummary``; writes ``metrics.json`` with ``task`` and
             ``groups``, a table, ``rejected.jsonl`` and ``report.html``.
         release_figures: (a group of ``metrics.json``, all of it) to ``ReleaseFigures``; imports nothing heavy.
@@ -312,7 +324,7 @@ class Task:
     gate_figures: tuple[GateFigure, ...]
     card: CardTexts
     training_samples: Callable[[TrainingRequest], TrainingSamples]
-    validate: Callable[[ValidationRequest], dict[str, float]]
+    validate: Callable[[ValidationRequest], dict[str, float] | None]
     evaluate: Callable[[EvaluationRequest], EvaluationSummary]
     release_figures: Callable[[Mapping[str, Any], Mapping[str, Any]], ReleaseFigures]
     fit: Callable[[ExportJob], Fitted]

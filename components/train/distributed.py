@@ -19,7 +19,7 @@ from components.train.launching import is_launched
 from components.train.recipe import TrainRecipe
 from core.errors import SettingsError
 
-# The others wait here while the first writes, or waits for the lease of the run's state.
+# The others wait here while the first writes, waits for the lease of the run's state, or has more to validate.
 CONTROL_TIMEOUT = timedelta(hours=12)
 
 T = TypeVar("T")
@@ -32,12 +32,21 @@ class Processes:
         rank: this process, from 0, over all nodes.
         world: how many there are on all nodes together.
         device: this process's device.
+        local: how many there are on this process's node.
     """
 
-    def __init__(self, rank: int, world: int, device: torch.device, control: dist.ProcessGroup | None = None) -> None:
+    def __init__(
+        self,
+        rank: int,
+        world: int,
+        device: torch.device,
+        control: dist.ProcessGroup | None = None,
+        local: int = 1,
+    ) -> None:
         self.rank = rank
         self.world = world
         self.device = device
+        self.local = local
         self._control = control
 
     @property
@@ -111,7 +120,8 @@ def join(recipe: TrainRecipe) -> Iterator[Processes]:
         try:
             control = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
             assert isinstance(control, dist.ProcessGroup)  # noqa: S101  every rank is a member of a group of all
-            processes = Processes(dist.get_rank(), dist.get_world_size(), device, control)
+            local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+            processes = Processes(dist.get_rank(), world, device, control, local)
             with _heartbeat(processes, nodes):
                 yield processes
         finally:

@@ -20,9 +20,15 @@ def read_hard_negatives(path: Path, train: SampleIndex) -> frozenset[str]:
         train: rows of the train split.
 
     Raises:
-        BadInputError: ``hard-negatives`` when the file cannot be read, or an id is not that of an authentic sample of
-            the train split; the message lists them.
+        BadInputError: ``hard-negatives`` when there is no such file, with what makes it; when it cannot be read, or an
+            id is not that of an authentic sample of the train split; the message lists them.
     """
+    if not path.exists():
+        raise BadInputError(
+            "hard-negatives",
+            f"{path} does not exist: the sweep makes it, python -m components.sweep_hard_negatives --output {path} "
+            "with this data set and a model that is trained already; or train without hard negatives",
+        )
     if path.is_dir():
         if not (path / INDEX_FILE).exists():
             raise BadInputError("hard-negatives", f"{path} is neither a sample index nor a file with one id a line")

@@ -1,7 +1,6 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -14,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from components.train.distributed import Processes
 from components.train.environment import seed_generators
-from components.train.errors import DeviceMemoryError
 from components.train.log import EpochLog
+from components.train.memory import naming_keys
 from components.train.meter import Meter, combine, summarize
 from components.train.monitor import Monitor
 from components.train.optimization import Schedule, build_optimizer, freeze, set_training
@@ -29,7 +28,7 @@ from models import randomness
 from models.checkpoint import Checkpoint
 
 Batch = Mapping[str, Any]
-Validate = Callable[[nn.Module], Mapping[str, float]]
+Validate = Callable[[nn.Module], Mapping[str, float] | None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Parts:
         loader: batches of the dataset, drawn by ``batches``.
         batches: which samples an epoch sees.
         steps: optimizer steps an epoch.
-        validate: a network in, metrics out.
+        validate: a network in, metrics out in the main process; all call it together.
         describe: what every checkpoint of the run says of itself.
     """
 
@@ -153,7 +152,7 @@ class Trainer:
     def _optimize(self, group: list[Batch]) -> dict[str, Tensor]:
         """Do one optimizer step over the batches of ``group``; return the mean loss terms."""
         total: dict[str, Tensor] = {}
-        with self._naming_keys_on_exhaustion("batch_size"):
+        with naming_keys(self.recipe, self.processes.device, self.precision.name, self.processes.world):
             for number, batch in enumerate(group, start=1):
                 batch = self._to_device(batch)
                 with self.processes.accumulating(self.model, last=number == len(group)):
@@ -207,32 +206,11 @@ class Trainer:
             memory_format=layout if value.dim() == 4 else torch.preserve_format,
         )
 
-    @contextmanager
-    def _naming_keys_on_exhaustion(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            recipe = self.recipe
-            sizes = ", ".join(
-                f"input.views.{name}.{size} (now {getattr(view, size)})"
-                for name, view in recipe.input.views.items()
-                for size in view.size_keys
-            )
-            raise DeviceMemoryError(
-                f"{self.processes.device} ran out of memory. Lower these recipe keys: {key} "
-                f"(now {getattr(recipe, key)}; raise accumulate, now {recipe.accumulate}, by the same factor to keep "
-                f"what an optimizer step sees), {sizes}, or model.encoder; "
-                f"precision bf16 or fp16 halves the activations (now {self.precision.name}). {error}"
-            ) from error
-
     def _validate(self) -> dict[str, float]:
-        """Validate; return the metrics in all processes."""
-
-        def validate() -> dict[str, float]:
-            with self._naming_keys_on_exhaustion("validate_batch_size"):
-                return dict(self.parts.validate(self.candidate))
-
-        return self.processes.from_main(validate)
+        """Validate in all processes together; return the metrics in all."""
+        with naming_keys(self.recipe, self.processes.device, self.precision.name, None):
+            metrics = self.parts.validate(self.candidate)
+        return self.processes.from_main(lambda: dict(metrics or {}))
 
     def _end_epoch(self, metrics: dict[str, float]) -> None:
         summary = summarize(self.processes.gather(self.meter.state_dict()))

@@ -26,6 +26,7 @@ from components.train.state import RUN, Manifest, RunState
 from components.train.termination import Termination, leave_to_parent
 from core.files import sha256_file
 from core.lazy import import_now
+from core.processors import processors
 from core.revision import git_sha
 from data.index import read_index
 from data.shards import ShardReader
@@ -243,7 +244,7 @@ class Run:
         recipe, device, index = self.recipe, self.processes.device, self.index.where(split="val")
         ceiling = recipe.monitor.max_authentic_fpr
 
-        def validate(network: nn.Module) -> dict[str, float]:
+        def validate(network: nn.Module) -> dict[str, float] | None:
             return self.task.validate(
                 ValidationRequest(
                     network=network,
@@ -255,6 +256,10 @@ class Run:
                     batch_size=recipe.validate_batch_size,
                     precision="bf16" if choose_precision(recipe.precision, device) == "bf16" else "fp32",
                     max_authentic_fpr=1.0 if ceiling is None else ceiling,
+                    workers=max(1, processors() // self.processes.local),
+                    rank=self.processes.rank,
+                    world=self.processes.world,
+                    gather=self.processes.gather_on_main,
                 )
             )
 

@@ -64,7 +64,7 @@ class Holder:
     expires: float
 
     @classmethod
-    def here(cls) -> Self:
+    def of_this_process(cls) -> Self:
         """Describe this process; it holds nothing yet."""
         return cls(uuid.uuid4().hex, socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()), 0, 0.0)
 
@@ -110,7 +110,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._duration = duration
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._holder = Holder.here()
+        self._holder = Holder.of_this_process()
         self._etag = ""
         self._lost = ""
 

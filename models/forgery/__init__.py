@@ -15,5 +15,6 @@ FAMILY = Family(
     views=("tiles", "whole"),
     adapt_state_dict=adapt_published,
     publish_state=publish_state,
+    memory_keys=("encoder", "pyramid_channels", "segmentation_channels"),
     replaceable=("gate.",),
 )

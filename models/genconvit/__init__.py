@@ -12,6 +12,7 @@ FAMILY = Family(
     network=Lazy("models.genconvit.network:GenConViT"),
     loss=Lazy("models.genconvit.loss:GenConViTLoss"),
     views=("face", "centre"),
+    memory_keys=("backbones", "autoencoder_widths", "latent_width"),
     check_input=check_input,
 )
 

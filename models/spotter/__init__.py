@@ -14,6 +14,7 @@ FAMILY = Family(
     views=("face", "centre"),
     clips=True,
     heatmaps=True,
+    memory_keys=("backbone", "pyramid_channels"),
 )
 
 # Imports torch when it is called; see there for arguments and errors.

@@ -3,6 +3,7 @@
 from sklearn.metrics import roc_auc_score
 
 from data.labels import is_manipulated
+from data.parts import part_of
 from judging.guard import require_val
 from judging.running import evaluating
 from tasks.regions.operating_point import choose_operating_point
@@ -14,13 +15,13 @@ from tasks.task import ValidationRequest
 NAME = "network"  # of the only member
 
 
-def validate(request: ValidationRequest) -> dict[str, float]:
+def validate(request: ValidationRequest) -> dict[str, float] | None:
     """Predict whole val pictures in tiles at their own resolution, as is done later, and choose the operating point.
 
     Returns:
         ``f1``, ``iou`` (mean over forged pictures), ``authentic_fpr``, ``authentic_fp_fraction`` (of authentic
         pictures), ``auc`` (of image scores), ``threshold``, ``min_area_fraction``, and ``meets_ceiling`` (1 or 0), all
-        at the chosen point.
+        at the chosen point. None in all but the first of several processes.
 
     Raises:
         SplitLeakError: when a row is not of the val split.
@@ -31,7 +32,7 @@ def validate(request: ValidationRequest) -> dict[str, float]:
     with evaluating(request.network):
         for prediction in predict_pictures(
             [Member(NAME, request.network, request.input)],
-            request.index,
+            part_of(request.index, request.rank, request.world),
             request.reader,
             device=request.device,
             batch_size=request.batch_size,
@@ -39,7 +40,8 @@ def validate(request: ValidationRequest) -> dict[str, float]:
             workers=request.workers,
         ):
             collector.add(prediction.row, prediction.mask, prediction.probabilities[NAME])
-    return _figures(collector.build(), request.max_authentic_fpr)
+    parts = request.gather(collector.build())
+    return _figures(PixelStatistics.concatenate(parts), request.max_authentic_fpr) if parts else None
 
 
 def _figures(statistics: PixelStatistics, max_authentic_fpr: float) -> dict[str, float]:

@@ -59,11 +59,15 @@ def test_a_forged_sample_is_no_hard_negative(train, tmp_path):
         read_hard_negatives(_write(tmp_path, [forged]), train)
 
 
+def test_of_a_list_that_is_not_there_it_is_said_what_makes_it(train, tmp_path):
+    with pytest.raises(BadInputError, match="does not exist: the sweep makes it, python -m") as caught:
+        read_hard_negatives(tmp_path / "sweep", train)
+    assert f"--output {tmp_path / 'sweep'}" in str(caught.value)
+
+
 def test_what_is_neither_index_nor_list_is_refused(train, tmp_path):
     with pytest.raises(BadInputError, match="neither a sample index nor"):
         read_hard_negatives(tmp_path, train)
-    with pytest.raises(BadInputError, match="cannot be read as a list"):
-        read_hard_negatives(tmp_path / "missing.txt", train)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(BadInputError, match="cannot be read as a list"):
         read_hard_negatives(tmp_path / "binary", train)

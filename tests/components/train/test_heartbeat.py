@@ -52,8 +52,8 @@ def test_a_node_that_falls_silent_is_named_to_each_of_the_others_once():
         time.sleep(0.1)
         assert store.add("node/1", 0) == count
     assert lost[1] == []
-    for said in (lost[0], lost[2]):
-        assert len(said) == 1 and "nothing was heard of node 1 for 1 s" in said[0]
+    for messages in (lost[0], lost[2]):
+        assert len(messages) == 1 and "nothing was heard of node 1 for 1 s" in messages[0]
 
 
 def test_a_node_that_is_cut_off_loses_all_others():

@@ -28,10 +28,14 @@ ADDRESS = "127.0.0.2"
 
 @pytest.fixture
 def recipe(tiny_recipe) -> dict:
-    """A recipe whose network draws nothing, and whose loss is a mean over pixels."""
-    tiny_recipe["model"]["dropout"] = 0.0
+    """A recipe whose network draws nothing, whose loss is a mean over pixels, and whose training is not chaotic.
+
+    Batch normalisation of a few pixels under random weights multiplies a rounding twentyfold a step.
+    """
+    tiny_recipe["model"] |= {"dropout": 0.0, "gate": "none"}
+    tiny_recipe["freeze"] = ["fpn.encoder.*"]
     tiny_recipe |= {"batch_size": 4, "epochs": EPOCHS, "workers": 0, "checkpoint_every_steps": 1, "keep_last": 2}
-    tiny_recipe |= {"sampling": {"samples_per_epoch": 4 * STEPS}, "optimizer": {"name": "sgd", "lr": 0.05}}
+    tiny_recipe |= {"sampling": {"samples_per_epoch": 4 * STEPS}, "optimizer": {"name": "sgd", "lr": 0.005}}
     tiny_recipe |= {"loss": {"dice_weight": 0.0, "authentic_weight": 0.0, "focal_weight": 10.0}}
     return dict(tiny_recipe)
 
@@ -129,13 +133,13 @@ def test_a_run_on_two_nodes_goes_on_on_fewer_and_reaches_what_one_process_reache
     found, expected = (read_checkpoint(tmp_path / name / "tiny_v3_best.pth") for name in ("out", "undisturbed"))
     assert found.epoch == expected.epoch
     for name, value in expected.model_state_dict.items():
-        torch.testing.assert_close(found.model_state_dict[name], value, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(found.model_state_dict[name], value, rtol=1e-4, atol=1e-6, msg=name)
     lines = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("out", "undisturbed")
     ]
     for one, other in zip(*lines, strict=True):
-        assert one["train"] == pytest.approx(other["train"], rel=1e-4)
+        assert one["train"]["loss"] == pytest.approx(other["train"]["loss"], rel=1e-4)
         assert one["val"] == pytest.approx(other["val"], rel=1e-3)
         assert one["samples"] == other["samples"] == 4 * STEPS
 

@@ -124,12 +124,12 @@ def test_what_an_earlier_holder_writes_late_is_not_what_a_later_start_goes_on_fr
 def test_a_second_process_on_the_state_of_one_that_lives_is_refused(place, monkeypatch):
     monkeypatch.setattr(state_module, "Lease", partial(Lease, duration=4))
     first, second = (RunState(place, "x_v3", keep_last=1) for _ in range(2))
-    said: list[str] = []
+    messages: list[str] = []
     with first.held(print):
-        with pytest.raises(LeaseHeldError, match="is in use by process"), second.held(said.append):
+        with pytest.raises(LeaseHeldError, match="is in use by process"), second.held(messages.append):
             raise AssertionError("both held it")
         first.save_step(1, _checkpoint(1.0))
-    assert len(said) == 1
+    assert len(messages) == 1
     with second.held(print):
         second.save_step(2, _checkpoint(2.0))
 

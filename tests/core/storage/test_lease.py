@@ -38,7 +38,9 @@ def _write(store: Store, holder: Holder) -> None:
 
 def _elsewhere(seconds: float) -> Holder:
     """Return a holder on another machine, of whose process nothing can be known."""
-    return replace(Holder.here(), host="pod-7", machine="another", pid=4321, fence=5, expires=time.time() + seconds)
+    return replace(
+        Holder.of_this_process(), host="pod-7", machine="another", pid=4321, fence=5, expires=time.time() + seconds
+    )
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -49,28 +51,28 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_lease_is_released_at_the_end_and_then_taken_at_once_with_a_larger_fence(store: Store) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     for fence in (1, 2, 3):
-        with Lease(store, KEY, notify=said.append) as lease:
+        with Lease(store, KEY, notify=messages.append) as lease:
             assert lease.fence == fence == _holder(store).fence
             assert _holder(store).pid == os.getpid()
             assert _holder(store).expires > time.time()
             lease.check()
         assert _holder(store).expires == 0
-    assert said == []
+    assert messages == []
 
 
 def test_a_holder_that_lives_is_named_to_the_second(store: Store) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     with Lease(store, KEY, duration=4) as first:
         with pytest.raises(
             LeaseHeldError, match=r"process \d+ on .*, until .* UTC.*Wait for its end, stop it"
         ) as caught:
-            Lease(store, KEY, notify=said.append, duration=4).__enter__()
+            Lease(store, KEY, notify=messages.append, duration=4).__enter__()
         assert f"process {os.getpid()} on {_holder(store).host}" in str(caught.value)
         assert store.uri in str(caught.value)
         first.check()
-    (line,) = said
+    (line,) = messages
     assert "waiting until that expires or is renewed" in line
 
 
@@ -97,10 +99,10 @@ def test_a_process_of_this_machine_that_was_killed_is_succeeded_at_once(store: S
     assert not killed.gone
     process.kill()
     process.join()
-    said: list[str] = []
-    with Lease(store, KEY, notify=said.append) as lease:
+    messages: list[str] = []
+    with Lease(store, KEY, notify=messages.append) as lease:
         assert lease.fence == 2
-    assert said == []
+    assert messages == []
 
 
 def test_a_process_that_has_ended_but_was_not_waited_for_is_gone() -> None:
@@ -108,27 +110,27 @@ def test_a_process_that_has_ended_but_was_not_waited_for_is_gone() -> None:
     if not pid:
         os._exit(0)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert replace(Holder.here(), pid=pid, started="1").gone
+    assert replace(Holder.of_this_process(), pid=pid, started="1").gone
     os.waitpid(pid, 0)
-    assert replace(Holder.here(), pid=pid, started="1").gone
+    assert replace(Holder.of_this_process(), pid=pid, started="1").gone
 
 
 def test_another_process_of_the_same_number_is_not_taken_for_the_holder() -> None:
-    here = Holder.here()
-    assert not here.gone
-    assert replace(here, started="1").gone
-    assert not replace(here, started="1", machine="another").gone
-    assert not replace(here, started="1", machine="").gone
+    current = Holder.of_this_process()
+    assert not current.gone
+    assert replace(current, started="1").gone
+    assert not replace(current, started="1", machine="another").gone
+    assert not replace(current, started="1", machine="").gone
 
 
 def test_the_lease_of_a_holder_elsewhere_is_waited_for(store: Store) -> None:
     _write(store, _elsewhere(1.0))
     expires = _holder(store).expires
-    said: list[str] = []
-    with Lease(store, KEY, notify=said.append, duration=30) as lease:
+    messages: list[str] = []
+    with Lease(store, KEY, notify=messages.append, duration=30) as lease:
         assert time.time() >= expires
         assert lease.fence == 6
-    (line,) = said
+    (line,) = messages
     assert "held by process 4321 on pod-7, until" in line
 
 
@@ -186,14 +188,14 @@ def _refuse() -> None:
 
 
 def test_errors_do_not_end_the_renewal(store: Store) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     faulty = Faulty(store, _break, _refuse, _break)
-    with Lease(faulty, KEY, notify=said.append, duration=2) as lease:
+    with Lease(faulty, KEY, notify=messages.append, duration=2) as lease:
         first = _holder(store).expires
         _until(lambda: _holder(store).expires > first + 1)
         assert faulty.failures == []
         lease.check()
-    assert [line.rpartition(": ")[2] for line in said] == [
+    assert [line.rpartition(": ")[2] for line in messages] == [
         "not even an error of storage", "the server is away", "not even an error of storage",
     ]  # fmt: skip
 

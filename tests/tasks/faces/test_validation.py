@@ -1,5 +1,7 @@
 """Validation on clips of faces, with a network whose answer is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -36,6 +38,21 @@ def _request(index, clips: bool, **changes) -> ValidationRequest:
     return ValidationRequest(**{**keys, **changes})
 
 
+def _validate_on(world: int, request: ValidationRequest) -> dict[str, float]:
+    """Let so many processes validate together, one after the other; return the figures of the first."""
+    items: list = []
+
+    def gather(item):
+        items.insert(0, item)  # the first process comes last here
+        return items if len(items) == world else None
+
+    for rank in range(world - 1, 0, -1):
+        assert validate(replace(request, rank=rank, world=world, gather=gather)) is None
+    figures = validate(replace(request, rank=0, world=world, gather=gather))
+    assert figures is not None
+    return figures
+
+
 @pytest.mark.parametrize("clips", [False, True])
 def test_the_figures_are_those_of_whole_media(tiny_faces, clips):
     index = read_index(tiny_faces).where(split="val")
@@ -46,6 +63,13 @@ def test_the_figures_are_those_of_whole_media(tiny_faces, clips):
     assert request.network.training
     other = validate(_request(index, clips, batch_size=1))
     assert other == pytest.approx(figures, abs=1e-6)
+
+
+@pytest.mark.parametrize("world", [2, 3, 20])
+@pytest.mark.parametrize("clips", [False, True])
+def test_several_processes_come_to_the_figures_of_one(tiny_faces, clips, world):
+    request = _request(read_index(tiny_faces).where(split="val"), clips, batch_size=3)
+    assert _validate_on(world, request) == pytest.approx(validate(request), abs=1e-9)
 
 
 def test_only_val_may_choose(tiny_faces):

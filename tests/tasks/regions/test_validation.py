@@ -1,5 +1,7 @@
 """Validation on the tiny data set, with networks whose answer is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -34,6 +36,21 @@ def _request(index, network, **changes) -> ValidationRequest:
     return ValidationRequest(**{**keys, **changes})
 
 
+def _validate_on(world: int, request: ValidationRequest) -> dict[str, float]:
+    """Let so many processes validate together, one after the other; return the figures of the first."""
+    items: list = []
+
+    def gather(item):
+        items.insert(0, item)  # the first process comes last here
+        return items if len(items) == world else None
+
+    for rank in range(world - 1, 0, -1):
+        assert validate(replace(request, rank=rank, world=world, gather=gather)) is None
+    figures = validate(replace(request, rank=0, world=world, gather=gather))
+    assert figures is not None
+    return figures
+
+
 @pytest.fixture(scope="module")
 def val(tiny_dataset):
     return read_index(tiny_dataset).where(split="val")
@@ -47,6 +64,13 @@ def test_the_figures_are_those_at_the_chosen_point(val):
     assert all(0 <= value <= 1 for value in figures.values())
     assert figures["meets_ceiling"] == (figures["authentic_fpr"] <= 0.5)
     assert validate(_request(val, Bright(), batch_size=1)) == pytest.approx(figures, abs=1e-6)
+
+
+@pytest.mark.parametrize("world", [2, 4, 9])  # of six pictures
+def test_several_processes_come_to_the_figures_of_one(val, world):
+    request = _request(val, Bright(), batch_size=3)
+    expected = validate(request)
+    assert _validate_on(world, request) == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_modes_of_all_layers_are_put_back(val):
