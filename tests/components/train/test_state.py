@@ -122,7 +122,7 @@ def test_what_an_earlier_holder_writes_late_is_not_what_a_later_start_goes_on_fr
 
 
 def test_a_second_process_on_the_state_of_one_that_lives_is_refused(place, monkeypatch):
-    monkeypatch.setattr(state_module, "Lease", partial(Lease, duration=4))
+    monkeypatch.setattr(state_module, "Lease", partial(Lease, duration=12))
     first, second = (RunState(place, "x_v3", keep_last=1) for _ in range(2))
     messages: list[str] = []
     with first.held(print):

@@ -234,7 +234,7 @@ def test_the_checkpoints_of_steps_stay_until_the_artifact_is_written(tiny_datase
 
 
 def test_a_second_training_on_one_state_is_refused_while_the_first_lives(tiny_dataset, recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(state, "Lease", partial(Lease, duration=4))
+    monkeypatch.setattr(state, "Lease", partial(Lease, duration=12))
     parsed = _recipe(recipe)
     with (
         RunState(str(tmp_path / "state"), parsed.name, keep_last=1).held(print),

@@ -64,11 +64,11 @@ def test_a_lease_is_released_at_the_end_and_then_taken_at_once_with_a_larger_fen
 
 def test_a_holder_that_lives_is_named_to_the_second(store: Store) -> None:
     messages: list[str] = []
-    with Lease(store, KEY, duration=4) as first:
+    with Lease(store, KEY, duration=12) as first:
         with pytest.raises(
             LeaseHeldError, match=r"process \d+ on .*, until .* UTC.*Wait for its end, stop it"
         ) as caught:
-            Lease(store, KEY, notify=messages.append, duration=4).__enter__()
+            Lease(store, KEY, notify=messages.append, duration=12).__enter__()
         assert f"process {os.getpid()} on {_holder(store).host}" in str(caught.value)
         assert store.uri in str(caught.value)
         first.check()
@@ -221,7 +221,7 @@ def test_of_many_that_come_at_once_one_at_a_time_holds_it(store: Store) -> None:
 
     def take(number: int) -> None:
         try:
-            with Lease(store, KEY, notify=lambda line: None, duration=8) as lease:
+            with Lease(store, KEY, notify=lambda line: None, duration=60) as lease:
                 assert inside.acquire(blocking=False)
                 fences.append(lease.fence)
                 time.sleep(0.05)
