@@ -51,6 +51,7 @@ def build(pipeline: ResolvedPipeline, image: Callable[[str], str]) -> BaseCompon
     recipe, defaults = pipeline.recipe, arguments(pipeline)
     place = placer(image, recipe.cluster)
     extractions = _Extractions(pipeline, place)
+    shared = {name: _sweep_parts(pipeline, place, name) for name, one in pipeline.sweeps.items() if one.parts > 1}
 
     @dsl.pipeline(name=pipeline.name, description=recipe.description)
     def graph(
@@ -74,7 +75,7 @@ def build(pipeline: ResolvedPipeline, image: Callable[[str], str]) -> BaseCompon
         datasets = {name: extractions.add(name, source, store) for name in recipe.used_datasets}
         decisive, *others = (datasets[name] for name in recipe.judged_datasets)
         with dsl.ParallelFor(members, parallelism=recipe.parallel_members, name="members") as member:
-            model = _stages(pipeline, place, datasets, member, store)
+            model = _stages(pipeline, place, datasets, member, store, shared)
         evaluated = place(
             evaluate(
                 dataset=decisive.outputs["dataset"],
@@ -101,8 +102,15 @@ def build(pipeline: ResolvedPipeline, image: Callable[[str], str]) -> BaseCompon
     return graph
 
 
-def _stages(pipeline: ResolvedPipeline, place: Place, datasets: dict[str, Any], member: Any, store: Any) -> Any:
-    """Declare the stages of a member; return its model of the last one."""
+def _stages(
+    pipeline: ResolvedPipeline,
+    place: Place,
+    datasets: dict[str, Any],
+    member: Any,
+    store: Any,
+    shared: dict[str, BaseComponent],
+) -> Any:
+    """Declare the stages of a member, with the ``shared`` searches before some; return its model of the last one."""
     recipe = pipeline.recipe
     training = for_training(
         recipe.resources.train, (one for stages in pipeline.training.values() for one in stages.values())
@@ -112,11 +120,10 @@ def _stages(pipeline: ResolvedPipeline, place: Place, datasets: dict[str, Any], 
         dataset = datasets[stage.dataset].outputs["dataset"]
         inputs = {} if model is None else {"base": model}
         if name in pipeline.sweeps:
-            settings = pipeline.sweeps[name]
             given = {"dataset": dataset, "model": model}
-            sweep = sweep_hard_negatives(**given, recipe=settings.to_json(), store=f"{store}/sweeps")
-            if settings.parts > 1:
-                sweep.after(_sweep_parts(pipeline, place, name)(**given, store=store))
+            sweep = sweep_hard_negatives(**given, recipe=pipeline.sweeps[name].to_json(), store=f"{store}/sweeps")
+            if name in shared:
+                sweep.after(shared[name](**given, store=store))
             place(sweep, recipe.resources.sweep).set_display_name(f"sweep-before-{name}")
             inputs["hard_negatives"] = sweep.outputs["hard_negatives"]
         task = train(

@@ -251,6 +251,23 @@ def test_any_number_of_stages_with_sweeps_is_one_graph(long_forgery: Document) -
         assert names[base] == f"train-s{number - 1}"
 
 
+def test_parts_of_a_sweep_are_done_before_the_task_that_joins_them(tmp_path: Path) -> None:
+    recipe = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
+    recipe["sweep"]["parts"] = 5
+    path = tmp_path / "shared.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    pipeline, platforms = compiled_pipeline(tmp_path, "forgery", str(path))
+    dags = [component["dag"]["tasks"].values() for component in pipeline["components"].values() if "dag" in component]
+    (joins,) = (task for dag in dags for task in dag if task["taskInfo"]["name"] == "sweep-before-v4")
+    assert {"sweep-parts-v4", "train"} <= set(joins["dependentTasks"])
+    inside = pipeline["components"]["comp-sweep-parts-v4"]["dag"]["tasks"].values()
+    (loop,) = (task for task in inside if "parameterIterator" in task)
+    assert yaml.safe_load(loop["parameterIterator"]["items"]["raw"]) == list(range(5))
+    asked = [place for name, place in platforms.items() if name.startswith("exec-sweep")]
+    assert len(asked) == 2
+    assert asked[0] == asked[1]
+
+
 def test_any_number_of_data_sets_is_evaluated_by_one_task(long_deepfake: Document) -> None:
     found, names = tasks(long_deepfake), labels(long_deepfake)
     assert sum(name.startswith("extract-frames") for name in found) == NUMBER
