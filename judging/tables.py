@@ -4,10 +4,12 @@ A pass over a large split keeps more than fits beside the networks. So rows leav
 the finished table is mapped from its file: the kernel reads what is used and drops it again when memory is wanted.
 """
 
+import mmap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -15,6 +17,19 @@ from core.errors import BadInputError, MismatchError
 from core.files import atomic_write
 
 BATCH = 1024  # rows held as Python objects
+
+
+@dataclass(frozen=True)
+class MappedTable:
+    """A table, and the files that it is mapped from; none where it lies in memory."""
+
+    table: pa.Table
+    maps: tuple[mmap.mmap, ...] = ()
+
+    def release(self) -> None:
+        """Let go of what was read of the files: it is read again when it is wanted again."""
+        for one in self.maps:
+            one.madvise(mmap.MADV_DONTNEED)
 
 
 class TableCollector:
@@ -32,13 +47,13 @@ class TableCollector:
         if len(self._rows) == BATCH:
             self._flush()
 
-    def build(self) -> pa.Table:
+    def build(self) -> "MappedTable":
         """Return the table of all rows; nothing can be added afterwards."""
         self._flush()
         self._writer.close()
         self._file.flush()
         with self._file:
-            return pa.ipc.open_file(pa.memory_map(self._file.name)).read_all()
+            return _mapped(self._file)
 
     def _flush(self) -> None:
         if self._rows:
@@ -56,7 +71,7 @@ def save_table(path: Path, table: pa.Table) -> None:
         writer.write_table(table, max_chunksize=BATCH)
 
 
-def load_table(path: Path, fields: Sequence[str]) -> pa.Table:
+def load_table(path: Path, fields: Sequence[str]) -> "MappedTable":
     """Map a table from the file that ``save_table`` wrote; the file must stay as it is.
 
     Args:
@@ -67,24 +82,30 @@ def load_table(path: Path, fields: Sequence[str]) -> pa.Table:
         BadInputError: ``not-statistics`` when the file is missing, damaged or lacks a field.
     """
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        missing = set(fields) - set(table.column_names)
+        with path.open("rb") as stream:
+            mapped = _mapped(stream)
+        missing = set(fields) - set(mapped.table.column_names)
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     except (OSError, ValueError) as error:
         raise BadInputError(
             "not-statistics", f"{path} does not hold what a part of a pass leaves ({error}); run that part again"
         ) from error
-    return table
+    return mapped
 
 
-def join_tables(tables: Sequence[pa.Table]) -> pa.Table:
+def join_tables(tables: Sequence["MappedTable"]) -> "MappedTable":
     """Return the rows of several tables, one table after the other; nothing is copied.
 
     Raises:
         MismatchError: when they differ in their fields or metadata.
     """
-    first = tables[0].schema
-    if not all(table.schema.equals(first, check_metadata=True) for table in tables):
+    first = tables[0].table.schema
+    if not all(one.table.schema.equals(first, check_metadata=True) for one in tables):
         raise MismatchError("the parts of a pass differ in what they keep; run all of them with the same settings")
-    return pa.concat_tables(tables)
+    return MappedTable(pa.concat_tables([one.table for one in tables]), sum((one.maps for one in tables), ()))
+
+
+def _mapped(stream: IO[bytes]) -> "MappedTable":
+    mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    return MappedTable(pa.ipc.open_file(pa.py_buffer(mapped)).read_all(), (mapped,))

@@ -20,7 +20,7 @@ from bundle.faces.scores import Scores, probability, weighted
 from data.labels import is_manipulated
 from judging.bootstrap import Groups
 from judging.ratios import ratio
-from judging.tables import TableCollector, join_tables, load_table, save_table
+from judging.tables import MappedTable, TableCollector, join_tables, load_table, save_table
 from tasks.faces.prediction import MediumPrediction
 
 COLUMNS = ("media_id", "group_id", "dataset", "method", "compression", "split")
@@ -77,16 +77,21 @@ class MediaLogits:
     """The M media of one pass, in its order, with their T tracks and F frames.
 
     Attributes:
-        table: a row a medium: ``COLUMNS``, ``label``, ``samples``, and for each member ``frames:<member>`` and
+        mapped: a row a medium: ``COLUMNS``, ``label``, ``samples``, and for each member ``frames:<member>`` and
             ``clips:<member>``, lists of the logits of each track; null for a track of which the member abstained or has
             no clips.
     """
 
-    table: pa.Table
+    mapped: MappedTable
     _logits: dict[str, Logits] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows."""
+        return self.mapped.table
 
     @classmethod
     def concatenate(cls, parts: Sequence["MediaLogits"]) -> "MediaLogits":
@@ -95,7 +100,7 @@ class MediaLogits:
         Raises:
             MismatchError: when the parts are of different members.
         """
-        return cls(join_tables([part.table for part in parts]))
+        return cls(join_tables([part.mapped for part in parts]))
 
     @classmethod
     def load(cls, path: Path) -> "MediaLogits":
@@ -159,7 +164,7 @@ class MediaLogits:
     def select(self, keep: NDArray[Any]) -> "MediaLogits":
         """Return the media that a mask [M] or an array of their numbers picks."""
         rows = np.flatnonzero(keep) if keep.dtype == np.bool_ else keep
-        return MediaLogits(self.table.take(pa.array(rows, pa.int64())))
+        return MediaLogits(MappedTable(self.table.take(pa.array(rows, pa.int64()))))
 
     def has_clips(self, member: str) -> bool:
         """Whether a member was asked about clips."""

@@ -28,7 +28,7 @@ from core.errors import VeriframeError
 from data.labels import is_manipulated
 from judging.bootstrap import Groups
 from judging.ratios import ratio
-from judging.tables import TableCollector, join_tables, load_table, save_table
+from judging.tables import MappedTable, TableCollector, join_tables, load_table, save_table
 from tasks.regions.prediction import Prediction
 from tasks.regions.settings import MIN_AREAS
 
@@ -105,14 +105,19 @@ class PixelStatistics:
     """Statistics of one model's predictions for N pictures.
 
     Attributes:
-        table: the columns of ``SCHEMA``, a row a picture.
+        mapped: the columns of ``SCHEMA``, a row a picture.
     """
 
-    table: pa.Table
+    mapped: MappedTable
     _counts: dict[int, tuple[Counts, Counts]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows."""
+        return self.mapped.table
 
     @classmethod
     def concatenate(cls, parts: Sequence["PixelStatistics"]) -> "PixelStatistics":
@@ -121,7 +126,7 @@ class PixelStatistics:
         Raises:
             MismatchError: when the parts were collected for different minimum areas.
         """
-        return cls(join_tables([part.table for part in parts]))
+        return cls(join_tables([part.mapped for part in parts]))
 
     @classmethod
     def load(cls, path: Path) -> "PixelStatistics":
@@ -231,6 +236,7 @@ class PixelStatistics:
         for start in range(0, len(self), CHUNK):  # not by Arrow's chunks: sums depend on the order of their terms
             rows = slice(start, min(start + CHUNK, len(self)))
             yield rows, _unpack(packed.slice(start, CHUNK))
+        self.mapped.release()
 
     def cumulative(self) -> Iterator[tuple[slice, Counts, Counts]]:
         """Yield, for a few pictures at a time, (rows, true positives, false positives) at every grid threshold.
@@ -255,7 +261,7 @@ class PixelStatistics:
     def select(self, keep: NDArray[Any]) -> "PixelStatistics":
         """Return the pictures that a boolean mask or an index array picks."""
         rows = np.flatnonzero(keep) if keep.dtype == np.bool_ else keep
-        chosen = PixelStatistics(self.table.take(pa.array(rows, pa.int64())))
+        chosen = PixelStatistics(MappedTable(self.table.take(pa.array(rows, pa.int64()))))
         chosen._counts.update({k: (tp[rows], fp[rows]) for k, (tp, fp) in self._counts.items()})
         return chosen
 
