@@ -262,6 +262,7 @@ class PixelStatistics:
         """Return the pictures that a boolean mask or an index array picks."""
         rows = np.flatnonzero(keep) if keep.dtype == np.bool_ else keep
         chosen = PixelStatistics(MappedTable(self.table.take(pa.array(rows, pa.int64()))))
+        self.mapped.release()
         chosen._counts.update({k: (tp[rows], fp[rows]) for k, (tp, fp) in self._counts.items()})
         return chosen
 
