@@ -1,7 +1,8 @@
 """Where published bundles lie in a store, and which one is current.
 
 ``<root>/releases/<name>/<version>/`` holds a bundle and never changes; ``<root>/releases/<name>/current.json`` says
-which version to serve. Readers start at the pointer, so a version that is still being uploaded is not seen.
+which version to serve. Readers start at the pointer, so a version that is still being uploaded is not seen. What was
+measured of a version lies beside it, in ``evaluations/<first 16 digits of the metrics' SHA-256>/``.
 """
 
 import hashlib
@@ -25,6 +26,18 @@ class Figures(Settings):
     """Whose gate it passed."""
     values: dict[str, float | None]
     """By name, as the task names what its releases are gated by; None where not measured."""
+    dataset_sha256: Sha256
+    """Of the index whose test split was read."""
+    degradations: tuple[str, ...]
+    """What its media also went through."""
+
+    def comparable(self, other: "Figures") -> bool:
+        """Whether both are of the same task and were measured on the same media."""
+        return (self.task, self.dataset_sha256, self.degradations) == (
+            other.task,
+            other.dataset_sha256,
+            other.degradations,
+        )
 
 
 class Pointer(Settings):
@@ -47,6 +60,11 @@ class Pointer(Settings):
 def release_uri(root: str, name: str, version: str = "") -> str:
     """Return the URI of a release's folder, or of the folder of all versions where ``version`` is empty."""
     return join(root, RELEASES, name, version)
+
+
+def evaluation_uri(root: str, name: str, version: str, sha256: str) -> str:
+    """Return the URI of the folder of one evaluation of a release, by the SHA-256 of its metrics."""
+    return join(release_uri(root, name, version), "evaluations", sha256[:16])
 
 
 def read_pointer(root: str, name: str) -> tuple[Pointer, str] | None:

@@ -37,8 +37,8 @@ def record(model: Path, base: Path | None, models: str) -> None:
         _write(model, [*lineage, {"stage": document["stage"], "address": keep(model, place)}])
 
 
-def groups(models: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
-    """Return the models of all stages by stage, in their order.
+def earlier_stages(models: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
+    """Return the models of the stages before by stage, in their order.
 
     Args:
         models: folders of the models of the last stage.
@@ -55,7 +55,6 @@ def groups(models: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
         for earlier in _read(model):
             if earlier["stage"] != stage:
                 found.setdefault(earlier["stage"], []).append(fetch(earlier["address"], folder))
-        found.setdefault(stage, []).append(model)
     return found
 
 

@@ -122,6 +122,26 @@ def write_index(folder: Path, table: pa.Table, spec: SampleSpec, shards: str) ->
         pq.write_table(table.select(SCHEMA.names).cast(schema_for(spec, shards)), stream)
 
 
+def read_sample_spec(folder: Path) -> SampleSpec:
+    """Read how the samples of an index folder came to be, and no row.
+
+    Raises:
+        BadInputError: ``not-an-index`` when the file is missing or not readable.
+        MismatchError: when the hash in the file is not that of its specification.
+    """
+    try:
+        return read_spec(folder / SPEC_FILE)
+    except (OSError, KeyError, ValueError) as error:
+        raise _no_index(folder, error) from error
+
+
+def _no_index(folder: Path, error: Exception) -> BadInputError:
+    return BadInputError(
+        "not-an-index",
+        f"{folder} is not a sample index ({error}); make one with python -m components.extract_frames",
+    )
+
+
 def read_index(folder: Path) -> SampleIndex:
     """Read an index folder.
 
@@ -132,12 +152,9 @@ def read_index(folder: Path) -> SampleIndex:
     path = folder / INDEX_FILE
     try:
         table = pq.read_table(path)
-        spec = read_spec(folder / SPEC_FILE)
-    except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
-        raise BadInputError(
-            "not-an-index",
-            f"{folder} is not a sample index ({error}); make one with python -m components.extract_frames",
-        ) from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _no_index(folder, error) from error
+    spec = read_sample_spec(folder)
     metadata = table.schema.metadata or {}
     missing = [name for name in SCHEMA.names if name not in table.column_names]
     if missing or SHARDS_KEY not in metadata:

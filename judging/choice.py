@@ -1,6 +1,5 @@
 """What was chosen on val, and what it was chosen among."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,15 +25,10 @@ class Choice:
     curves: list[Any] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``operating_point.json`` and ``metrics.json`` hold; ``decision_in`` takes the decision out."""
+        """Return what ``operating_point.json`` and ``metrics.json`` hold."""
         return {
             **self.decision.model_dump(mode="json"),
             "meets_ceiling": self.meets_ceiling,
             "note": self.note,
             "val": self.figures,
         }
-
-
-def decision_in(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the decision alone, of what ``Choice.to_json`` gave."""
-    return {name: value for name, value in document.items() if name not in ("meets_ceiling", "note", "val")}

@@ -62,7 +62,7 @@ def build(pipeline: ResolvedPipeline, image: Callable[[str], str]) -> BaseCompon
         export_recipe: str = defaults["export_recipe"],
         publish_recipe: str = defaults["publish_recipe"],
     ) -> None:
-        """Extract, train stage after stage, evaluate all stages, export and publish the last.
+        """Extract, train stage after stage, export the last, evaluate the bundle beside the other stages, publish it.
 
         Args:
             source: folder or `s3://` prefix that holds the data sets.
@@ -76,26 +76,22 @@ def build(pipeline: ResolvedPipeline, image: Callable[[str], str]) -> BaseCompon
         decisive, *others = (datasets[name] for name in recipe.judged_datasets)
         with dsl.ParallelFor(members, parallelism=recipe.parallel_members, name="members") as member:
             model = _stages(pipeline, place, datasets, member, store, shared)
-        evaluated = place(
-            evaluate(
-                dataset=decisive.outputs["dataset"],
-                others=SEPARATOR.join(str(one.outputs["index"]) for one in others),
-                models=dsl.Collected(model),
-                recipe=evaluate_recipe,
-            ),
-            recipe.resources.evaluate,
-        )
-        evaluation = evaluated.outputs["evaluation"]
         bundle = place(
-            export(
-                dataset=decisive.outputs["dataset"],
-                models=dsl.Collected(model),  # KFP changes what it is given, so that each task has one of its own
-                evaluation=evaluation,
-                recipe=export_recipe,
-            ),
+            export(dataset=decisive.outputs["dataset"], models=dsl.Collected(model), recipe=export_recipe),
             recipe.resources.export,
+        ).outputs["bundle"]
+        evaluated = evaluate(
+            dataset=decisive.outputs["dataset"],
+            others=SEPARATOR.join(str(one.outputs["index"]) for one in others),
+            models=dsl.Collected(model),  # KFP changes what it is given, so that each task has one of its own
+            bundle=bundle,
+            store=store,
+            recipe=evaluate_recipe,
         )
-        released = publish(bundle=bundle.outputs["bundle"], evaluation=evaluation, store=store, recipe=publish_recipe)
+        # It judges what is released at present too, and that may have changed since an earlier result.
+        place(evaluated, recipe.resources.evaluate).set_caching_options(False)
+        evaluation = evaluated.outputs["evaluation"]
+        released = publish(bundle=bundle, evaluation=evaluation, store=store, recipe=publish_recipe)
         # It moves a pointer in the store, so that no earlier result stands for it.
         place(released, recipe.resources.publish, names.EXTRACTOR).set_caching_options(False)
 

@@ -103,13 +103,13 @@ class PipelineRecipe(Settings):
     """The data set on whose val split temperatures, weights and operating points are chosen, and by whose test split
     releases are gated; null for that of the last stage."""
     judged: tuple[str, ...] | None = None
-    """Data sets on whose test splits all stages are evaluated; null for all."""
+    """Data sets on whose test splits the bundle and the stages before are evaluated; null for all."""
     evaluate: EvaluateKeys = {}
-    """Settings of the evaluation."""
+    """Settings of the evaluation; earlier stages are fitted by the keys of ``export``, unless given here."""
     export: ExportKeys
     """Settings of the export, which takes the models of the last stage."""
     publish: PublishKeys = {}
-    """Settings of the publication, which is gated by the figures of the last stage."""
+    """Settings of the publication, which is gated by the figures of the bundle."""
     resources: StepResources = StepResources()
     """What tasks ask of the cluster, by step."""
     cluster: ClusterSettings = ClusterSettings()

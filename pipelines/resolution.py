@@ -31,7 +31,7 @@ class ResolvedPipeline:
         sweeps: by the stage that a sweep is before.
         evaluate: settings of the members' task.
         export: settings of the members' task, for the last stage.
-        publish: for the last stage.
+        publish: of the bundle.
     """
 
     name: str
@@ -89,25 +89,28 @@ def resolve(name: str, recipe: PipelineRecipe, folders: Sequence[Path]) -> Resol
     }
     recipes = [one for stages in training.values() for one in stages.values()]
     task = _task(recipes)
-    if len(recipe.judged_datasets) > 1 and not task.several_datasets:
-        raise SettingsError(
-            f"judged = {', '.join(recipe.judged_datasets)}: the task {task.name} is evaluated on one data set; name one"
-        )
-    last = {"evaluation_group": recipe.last_stage}
     validate(task.gate_settings, _section(recipe.publish, "gate"), "publish.gate")
     reach = max(view.reach() for one in recipes for view in one.input.views.values())
     extraction = {dataset: _extraction(recipe, dataset, reach) for dataset in recipe.datasets}
     _require_suitable(recipes, {name: extraction[name] for name in recipe.used_datasets})
+    export = validate(task.export_settings, recipe.export, "export")
     return ResolvedPipeline(
         name=name,
         recipe=recipe,
         extraction=extraction,
         training=training,
         sweeps=_sweeps(recipe, task),
-        evaluate=validate(task.evaluate_settings, recipe.evaluate, "evaluate"),
-        export=validate(task.export_settings, merge(recipe.export, last), "export"),
-        publish=validate(PublishRecipe, merge(recipe.publish, last), "publish"),
+        evaluate=_evaluation(recipe, task, export),
+        export=export,
+        publish=validate(PublishRecipe, recipe.publish, "publish"),
     )
+
+
+def _evaluation(recipe: PipelineRecipe, task: Task, export: ExportSettings) -> EvaluateSettings:
+    """Return the settings of the evaluation, which fits earlier stages as the export does, unless told otherwise."""
+    shared = task.evaluate_settings.model_fields.keys() & task.export_settings.model_fields.keys()
+    fitted = export.model_dump(mode="json", include=shared - {"judging"})
+    return validate(task.evaluate_settings, merge(fitted, recipe.evaluate), "evaluate")
 
 
 def _variants(recipe: PipelineRecipe, folders: Sequence[Path]) -> dict[str, Variant]:

@@ -1,13 +1,16 @@
-"""The groups of models that are evaluated side by side."""
+"""The groups that are evaluated side by side: models of earlier stages, which are fitted on val, and whole bundles."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, replace
+from dataclasses import Field, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from bundle.document import BundleMember
 from core.errors import SettingsError
-from tasks.settings import EvaluateSettings, MemberSettings
-from tasks.task import ENSEMBLE
+from core.settings import Settings
+from judging.calibration import EnsembleWeights
+from tasks.exported import ExportedNetwork
+from tasks.task import BUNDLE, CURRENT, ENSEMBLE, EvaluationRequest, JudgedBundle
 
 
 class GroupMember(Protocol):
@@ -33,15 +36,19 @@ M = TypeVar("M", bound=GroupMember)
 
 @dataclass(frozen=True)
 class Group(Generic[M]):
-    """Models evaluated together, such as a stage.
+    """Models that are one ensemble: a stage, or a bundle.
 
     Attributes:
         name: such as ``v4``.
         members: by their own names; as members of a pass they are called ``<group>/<name>``.
+        decisions: of a bundle, its own: of ``ENSEMBLE`` and of each member by name; empty where they are to be chosen.
+        weights_note: how the weights came about.
     """
 
     name: str
     members: Mapping[str, M]
+    decisions: Mapping[str, Settings] = field(default_factory=dict)
+    weights_note: str = ""
 
     @property
     def ensemble(self) -> str:
@@ -54,50 +61,64 @@ class Group(Generic[M]):
         return [member.name for member in self.members.values()]
 
     @property
-    def all_keys(self) -> list[str]:
-        """The names of the members and of the ensemble in a pass, each once."""
-        return list(dict.fromkeys([*self.keys, self.ensemble]))
+    def all_keys(self) -> dict[str, str]:
+        """The names in a pass of the members by their own, and of the ensemble, called ``ENSEMBLE``."""
+        return {name: member.name for name, member in self.members.items()} | {ENSEMBLE: self.ensemble}
+
+    def fitted(self, temperatures: Mapping[str, float], weights: EnsembleWeights) -> "Group[M]":
+        """Return the group with the temperatures and weights that were fitted, by the members' names in a pass."""
+        members = {
+            name: replace(member, temperature=temperatures[member.name], weight=weights.weights[member.name])
+            for name, member in self.members.items()
+        }
+        return replace(self, members=members, weights_note=weights.note)
+
+
+def make_group(name: str, members: Sequence[M]) -> Group[M]:
+    """Return members under the names that they have in a pass.
+
+    Raises:
+        SettingsError: when two have one name.
+    """
+    found: dict[str, M] = {}
+    for member in members:
+        if member.name in found:
+            raise SettingsError(f"group {name} has two models called {member.name}; give each once")
+        found[member.name] = replace(member, name=f"{name}/{member.name}")
+    return Group(name, found)
 
 
 def load_groups(
-    models: Mapping[str, Sequence[Path]], settings: EvaluateSettings, load: Callable[[Path], M]
+    request: EvaluationRequest, load: Callable[[Path], M], exported: Callable[[BundleMember, ExportedNetwork], M]
 ) -> list[Group[M]]:
-    """Load all models; groups without any are left out.
+    """Return all groups of an evaluation: what is released at present, the stages in order, and last the bundle.
+
+    Groups without any model are left out.
 
     Args:
-        models: model folders or checkpoints by group.
-        settings: give weights and temperatures.
-        load: reads one.
+        request: gives models and bundles.
+        load: reads a trained model.
+        exported: makes a member of a bundle's.
 
     Raises:
-        SettingsError: when there is no model at all, two of a group have one name, the settings name a member that is
-            not there, or all weights of a group are 0.
+        SettingsError: when there is nothing to evaluate, two of a group have one name, or a group of trained models is
+            called as bundles are.
         BadInputError, MismatchError: when a model cannot be read or does not fit.
     """
-    groups = []
-    for name, paths in models.items():
-        members: dict[str, M] = {}
-        for path in paths:
-            member = load(path)
-            if member.name in members:
-                raise SettingsError(f"group {name} has two models called {member.name}; give each once")
-            members[member.name] = member
-        if members:
-            groups.append(Group(name, _with_settings(name, members, settings.members.get(name, {}))))
-    absent = sorted(set(settings.members) - {group.name for group in groups})
-    if not groups or absent:
-        raise SettingsError(f"members.{absent[0]}: there is no such group" if absent else "no model to evaluate")
+    for name in (BUNDLE, CURRENT):
+        if name in request.models:
+            raise SettingsError(f"no group of models may be called {name}, which stands for a bundle; rename the stage")
+    trained = [make_group(name, [load(path) for path in paths]) for name, paths in request.models.items() if paths]
+    bundles = {name: _of_bundle(name, one, exported) for name, one in request.bundles.items()}
+    last = [bundles.pop(BUNDLE)] if BUNDLE in bundles else []
+    groups = [*bundles.values(), *trained, *last]
+    if not groups:
+        raise SettingsError("no model to evaluate")
     return groups
 
 
-def _with_settings(group: str, members: Mapping[str, M], settings: Mapping[str, MemberSettings]) -> dict[str, M]:
-    unknown = sorted(set(settings) - set(members))
-    if unknown:
-        raise SettingsError(f"members.{group}.{unknown[0]}: no such model in the group; it has {', '.join(members)}")
-    found = {}
-    for name, member in members.items():
-        own = settings.get(name, MemberSettings())
-        found[name] = replace(member, name=f"{group}/{name}", weight=own.weight, temperature=own.temperature)
-    if not any(member.weight for member in found.values()):
-        raise SettingsError(f"members.{group}: all weights are 0; give at least one member a share")
-    return found
+def _of_bundle(name: str, judged: JudgedBundle, exported: Callable[[BundleMember, ExportedNetwork], M]) -> Group[M]:
+    document = judged.bundle.document
+    members = [exported(one, ExportedNetwork(one, judged.networks[one.name])) for one in document.members]
+    decisions = {ENSEMBLE: document.decision} | {one.name: one.decision for one in document.members}
+    return replace(make_group(name, members), decisions=decisions, weights_note="the bundle's own")

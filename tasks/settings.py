@@ -43,30 +43,38 @@ class SamplingSettings(Settings):
         return 0.5
 
 
-class MemberSettings(Settings):
-    """A member's calibration and its share in its group's ensemble."""
-
-    weight: float = Field(default=1.0, ge=0)
-    """Its share, relative to the others'."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Logits are divided by it."""
-
-
-class EvaluateSettings(Settings):
-    """How models are evaluated."""
+class FitSettings(Settings):
+    """What is fitted and chosen on val, and how val is predicted: the same for an export and for an evaluation, which
+    fits the models of earlier stages as their export would.
+    """
 
     judging: InferenceSettings = InferenceSettings()
     """Device, precision and batch."""
+    calibrate: bool = True
+    """Fit a temperature for each member; else all are 1."""
+    fit_weights: bool = True
+    """Fit the weights of the ensemble; else all are equal."""
+    seed: int = Field(default=0, ge=0)
+    """Of what is drawn to fit on."""
     max_authentic_fpr: float = Field(default=0.05, ge=0, le=1)
-    """Ceiling on the share of authentic val media called manipulated, under which operating points are chosen."""
+    """Ceiling on the share of authentic val media called manipulated, 0..1, under which operating points are chosen."""
+
+
+class EvaluateSettings(FitSettings):
+    """How a bundle and the models of earlier stages are evaluated.
+
+    What is fitted for earlier stages a pipeline takes from the settings of its export, unless given here.
+    """
+
+    runtime: Format | None = None
+    """What a bundle is judged through; null takes ONNX Runtime on a CPU and TorchScript on a GPU where the bundle holds
+    it, else what it holds."""
     bootstrap: Bootstrap = Bootstrap()
     """How intervals are drawn."""
     degradations: tuple[str, ...] = DEGRADATIONS
     """Names of what test media also go through, for the robustness curve."""
     gallery: int = Field(default=8, ge=0, le=100)
     """Pictures shown of each kind (best, worst, false alarms)."""
-    members: dict[str, dict[str, MemberSettings]] = {}
-    """By group and member's name; those not named have weight and temperature 1, or what is fitted."""
 
     @field_validator("degradations")
     @classmethod
@@ -112,7 +120,7 @@ class Int8Settings(Settings):
     member by itself and for the ensemble."""
 
 
-class ExportSettings(Settings):
+class ExportSettings(FitSettings):
     """What an export fits and writes."""
 
     name: Name
@@ -126,20 +134,8 @@ class ExportSettings(Settings):
     int8: Int8Settings | None = None
     """Write networks in INT8 too, for servers that ask for them (``{}`` for the defaults below); null writes none.
     Needs the format ``onnx``."""
-    calibrate: bool = True
-    """Fit a temperature for each member; else all are 1."""
-    fit_weights: bool = True
-    """Fit the weights of the ensemble; else all are equal."""
-    seed: int = Field(default=0, ge=0)
-    """Of what is drawn to fit on."""
-    max_authentic_fpr: float = Field(default=0.05, ge=0, le=1)
-    """Ceiling on the share of authentic val media called manipulated, 0..1."""
     parity: ParitySettings = ParitySettings()
     """The gate that a bundle must pass to be written."""
-    judging: InferenceSettings = InferenceSettings()
-    """Where and how fast val is predicted."""
-    evaluation_group: str = ""
-    """Group of an evaluation's metrics that the model card shows; empty for the last."""
     description: str | None = None
     """One paragraph for the model card; null says what networks of the task do."""
     licence: str = "Apache-2.0"

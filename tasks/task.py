@@ -8,7 +8,7 @@ sub-package of ``bundle`` of the same name. What a task does in training, evalua
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,14 +17,22 @@ from numpy.typing import NDArray
 
 from core.registry import Registry
 from core.settings import Settings
-from tasks.settings import EvaluateSettings, ExportSettings, GateSettings, SamplingSettings, SweepSettings
+from tasks.settings import (
+    EvaluateSettings,
+    ExportSettings,
+    FitSettings,
+    GateSettings,
+    SamplingSettings,
+    SweepSettings,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
     from torch.utils.data import Dataset
 
-    from bundle.document import Bundle
+    from bundle.document import Bundle, Format
+    from bundle.reading import VerifiedBundle
     from bundle.runtimes import Networks
     from data.index import SampleIndex
     from data.shards import ShardReader
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
 
 
 ENSEMBLE = "ensemble"  # what choices and predictions of all members together are called
+BUNDLE, CURRENT = "bundle", "current"  # groups of an evaluation that are bundles
 
 
 @dataclass(frozen=True)
@@ -118,16 +127,41 @@ class ValidationRequest:
 
 
 @dataclass(frozen=True)
+class JudgedBundle:
+    """A bundle that is evaluated as it is served: nothing is fitted or chosen for it.
+
+    Attributes:
+        bundle: verified.
+        runtime: that its networks were opened with.
+        networks: by member.
+    """
+
+    bundle: VerifiedBundle
+    runtime: Format
+    networks: Mapping[str, Networks]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What ``metrics.json`` says of it."""
+        document = self.bundle.document
+        found = {"name": document.name, "version": document.version, "sha256": self.bundle.sha256}
+        return {**found, "runtime": self.runtime}
+
+
+@dataclass(frozen=True)
 class EvaluationRequest:
     """What is to be evaluated.
 
     Attributes:
         datasets: index folders whose test splits are read, at least one; the first is the one that decides.
-        models: model folders or checkpoints by group, in the order in which groups are compared.
+        models: trained model folders or checkpoints by group, in the order in which they were trained; they are fitted
+            on val as an export would.
         output: folder to write.
         settings: an instance of the task's own settings.
         fit_dataset: index folder whose val split decides.
         cache: folder for shards fetched from S3, None for the default.
+        bundles: by group, ``BUNDLE`` what a release is gated by, and ``CURRENT`` what is released at present.
+        left_out: why what is released at present cannot be judged; "" where it is, or nothing is released.
     """
 
     datasets: Sequence[Path]
@@ -136,6 +170,14 @@ class EvaluationRequest:
     settings: EvaluateSettings
     fit_dataset: Path
     cache: Path | None
+    bundles: Mapping[str, JudgedBundle] = field(default_factory=dict)
+    left_out: str = ""
+
+    @property
+    def identities(self) -> dict[str, dict[str, str] | str | None]:
+        """What ``metrics.json`` says of the bundles, by group, None for one that is not there; and ``left_out``."""
+        judged = {name: self.bundles[name].identity if name in self.bundles else None for name in (BUNDLE, CURRENT)}
+        return {**judged, "left_out": self.left_out}
 
 
 @dataclass(frozen=True)
@@ -195,10 +237,12 @@ class ReleaseFigures:
     Attributes:
         gate: figures by name, as ``Task.gate_figures`` names them; None where not measured.
         shown: figures by heading for a person, None where not defined.
+        members: the same of each member by itself, by its name.
     """
 
     gate: Mapping[str, float | None]
     shown: Mapping[str, float | None]
+    members: Mapping[str, Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -219,8 +263,8 @@ class GateFigure:
 
 
 @dataclass(frozen=True)
-class ExportJob:
-    """What is exported, and on what it is fitted and compared.
+class FitJob:
+    """What is fitted, and on what.
 
     Attributes:
         networks: by member name, all of one task, on the device that the settings say.
@@ -232,6 +276,13 @@ class ExportJob:
     networks: Mapping[str, LoadedNetwork]
     val: SampleIndex
     reader: ShardReader
+    settings: FitSettings
+
+
+@dataclass(frozen=True)
+class ExportJob(FitJob):
+    """What is exported, and on what it is fitted and compared."""
+
     settings: ExportSettings
 
 
@@ -306,14 +357,14 @@ class Task:
         training_samples: (``TrainingRequest``) to ``TrainingSamples``; raises ``SettingsError`` for what does not suit.
         validate: (``ValidationRequest``) to metrics by name, ``loss`` or other; they hold ``authentic_fpr``. None in
             all but the first of several processes.
-        evaluate: (``EvaluationRequest``) to ``EvaluationSummary``; writes ``metrics.json`` with ``task`` and
-            ``groups``, a table, ``rejected.jsonl`` and ``report.html``.
+        evaluate: (``EvaluationRequest``) to ``EvaluationSummary``; writes ``metrics.json`` with ``task``, the
+            request's ``identities``, ``main_dataset``, ``datasets`` with the ``sha256`` of each by name, ``recipe`` and
+            ``groups``; a table, ``rejected.jsonl`` and ``report.html``.
         release_figures: (a group of ``metrics.json``, all of it) to ``ReleaseFigures``; imports nothing heavy.
-        fit: (``ExportJob``) to ``Fitted``.
+        fit: (``FitJob``) to ``Fitted``; evaluation fits earlier stages with the same.
         probe: (``ExportJob``, member name, decision, count) to a ``Probe`` on ``count`` inputs of val.
         sweep: (``SweepRequest``) to ``SweepSummary``, of a part to None; None where there is none.
         val_figure: what networks in INT8 are gated by; None where a task exports none.
-        several_datasets: whether one evaluation may read more than one data set.
     """
 
     name: str
@@ -327,12 +378,11 @@ class Task:
     validate: Callable[[ValidationRequest], dict[str, float] | None]
     evaluate: Callable[[EvaluationRequest], EvaluationSummary]
     release_figures: Callable[[Mapping[str, Any], Mapping[str, Any]], ReleaseFigures]
-    fit: Callable[[ExportJob], Fitted]
+    fit: Callable[[FitJob], Fitted]
     probe: Callable[[ExportJob, str, Settings, int], Probe]
     sweep_settings: type[SweepSettings] | None = None
     sweep: Callable[[SweepRequest], SweepSummary | None] | None = None
     val_figure: ValFigure | None = None
-    several_datasets: bool = False
 
 
 TASKS: Registry[Task] = Registry("tasks", "TASK", "task", folders=True)

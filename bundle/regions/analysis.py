@@ -82,8 +82,27 @@ def blend_logits(logits: NDArray[np.float32], plan: Plan, temperature: float) ->
     return np.clip(blended, 0, 1, out=blended)  # the blending weights add up to 1 but for rounding
 
 
+class MeanMap:
+    """The weighted mean of maps as they come, so that two are in memory however many there are.
+
+    Args:
+        shape: height and width.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._mean = np.zeros(shape, dtype=np.float32)
+
+    def add(self, probability: NDArray[np.float32], share: float) -> None:
+        """Add a map [H, W], 0..1; the shares of all are to sum to 1."""
+        self._mean += np.float32(share) * probability
+
+    def result(self) -> NDArray[np.float32]:
+        """Return the mean [H, W], 0..1."""
+        return np.clip(self._mean, 0, 1)  # the float32 shares may add up to a hair above 1
+
+
 class Ensemble:
-    """Averages the members' probabilities as they come, so that two maps are in memory however many members there are.
+    """Averages the members' probabilities as they come.
 
     Args:
         document: the bundle.
@@ -92,20 +111,19 @@ class Ensemble:
 
     def __init__(self, document: Bundle, shape: tuple[int, int]) -> None:
         self._document = document
-        self._mean = np.zeros(shape, dtype=np.float32)
+        self._mean = MeanMap(shape)
         self._opinions: dict[str, MemberOpinion] = {}
 
     def add(self, member: BundleMember, probability: NDArray[np.float32]) -> None:
         """Add a member's probability [H, W]; every member once."""
-        self._mean += np.float32(member.weight) * probability
+        self._mean.add(probability, member.weight)
         own = decide(probability, _point(member))
         opinion = MemberOpinion(member.name, float(own.score), bool(own.forged), float(own.forged_fraction))
         self._opinions[member.name] = opinion
 
     def verdict(self) -> BundleVerdict:
         """Decide by the mean; to be called when all members were added."""
-        mean = np.clip(self._mean, 0, 1)  # the float32 weights may add up to a hair above 1
-        point = _point(self._document)
+        mean, point = self._mean.result(), _point(self._document)
         opinions = tuple(self._opinions[member.name] for member in self._document.members)
         return BundleVerdict(decide(mean, point), point, mean, opinions)
 

@@ -13,30 +13,41 @@ from core.settings import load_mapping
 
 def _step(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m components.evaluate", description="Evaluate models side by side on a test split."
+        prog="python -m components.evaluate", description="Evaluate a bundle and models side by side on test splits."
     )
     parser.add_argument(
         "--dataset",
         type=Path,
         required=True,
         action="append",
-        help="sample index folder whose test split is read; repeat where a task takes several, the decisive one first",
+        help="sample index folder whose test split is read; may be repeated, the decisive one first",
     )
     parser.add_argument(
         "--model",
         action="append",
-        required=True,
+        default=[],
         metavar="GROUP=PATH",
         help="a model folder or checkpoint and the group it is evaluated in; may be repeated",
     )
+    parser.add_argument("--bundle", type=Path, help="bundle that the export wrote, judged as it is served")
+    parser.add_argument(
+        "--store", default="", help="URI under which releases/ lies: the bundle's current release is judged too"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--recipe", type=Path, help="evaluation recipe, YAML or JSON (default: all defaults)")
-    parser.add_argument("--fit-dataset", type=Path, help="index folder whose val split chooses the operating points")
+    parser.add_argument("--fit-dataset", type=Path, help="index folder whose val split is chosen on")
     parser.add_argument("--cache", type=Path, help="folder for shards fetched from S3")
     given = parser.parse_args(argv)
     recipe = load_mapping(given.recipe) if given.recipe else {}
     summary = evaluate(
-        given.dataset, _models(given.model), given.output, recipe, fit_dataset=given.fit_dataset, cache=given.cache
+        given.dataset,
+        _models(given.model),
+        given.output,
+        recipe,
+        bundle=given.bundle,
+        store=given.store,
+        fit_dataset=given.fit_dataset,
+        cache=given.cache,
     )
     print(
         f"{given.output}: {summary.evaluated} pictures or media evaluated, "

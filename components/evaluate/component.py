@@ -11,26 +11,29 @@ def evaluate(
     dataset: Input[Dataset],
     recipe: str,
     models: Input[list[Model]],
+    bundle: Input[Model],
+    store: str,
     evaluation: Output[Artifact],
     report: Output[HTML],
     metrics: Output[Metrics],
     others: str = "",
 ) -> None:
-    """Evaluate the models of all stages side by side on the test splits of data sets.
+    """Evaluate a bundle, beside it the models of earlier stages and the current release, on test splits.
 
     Args:
-        dataset: The sample index that decides: on its val split operating points, temperatures and weights are
-            chosen, and on its test split releases are gated.
+        dataset: The sample index that decides: earlier stages are fitted on its val, releases gated by its test split.
         recipe: The settings of the models' task as JSON.
         models: The models of the last stage; those of earlier stages are found by their lineage.
+        bundle: What the export made of the models.
+        store: Folder or `s3://` prefix under which `releases/` lies.
         others: Addresses of further sample indexes, separated by commas, as the extraction puts them out.
 
     Returns:
-        evaluation: `metrics.json`, a table, `rejected.jsonl` and `report.html`.
+        evaluation: `metrics.json`, a table, `figures.md`, `rejected.jsonl` and `report.html`.
         report: The report as a page.
-        metrics: The main figures of each stage's ensemble, `<stage>_<figure>`.
+        metrics: The main figures of each ensemble, `<group>_<figure>`.
     """
     from components.evaluate.exchange import evaluate_artifact as run
 
-    paths = [model.path for model in models]
-    metrics.metadata.update(run(dataset.path, others, paths, evaluation.path, recipe, report.path))
+    given = (dataset.path, others, [model.path for model in models], bundle.path, store)
+    metrics.metadata.update(run(*given, evaluation.path, recipe, report.path))

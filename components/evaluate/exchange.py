@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.evaluate.evaluate import evaluate
-from components.lineage import groups
+from components.lineage import earlier_stages
 from core.artifacts import fetch_all
 from core.settings import parse_mapping
 
 
 def evaluate_artifact(
-    dataset: str, others: str, models: Sequence[str], evaluation: str, recipe: str, report: str
+    dataset: str, others: str, models: Sequence[str], bundle: str, store: str, evaluation: str, recipe: str, report: str
 ) -> dict[str, float]:
-    """Evaluate the models of all stages and return the figures of each stage's ensemble, as ``<stage>_<figure>``.
+    """Evaluate a bundle and the models of the stages before; return figures of ensembles, as ``<group>_<figure>``.
 
     Args:
         dataset: folder of the sample index that decides.
         others: addresses of further ones.
-        models: folders of the models of the last stage.
+        models: folders of the models of the last stage, which the bundle was made of.
+        bundle: folder of the bundle.
+        store: URI under which ``releases/`` lies.
         evaluation: folder to write.
         recipe: settings of the models' task as JSON.
         report: file to write the report to.
@@ -27,10 +29,11 @@ def evaluate_artifact(
     Raises:
         VeriframeError: as ``evaluate``, and when something cannot be fetched.
     """
+    settings, output = parse_mapping(recipe, "recipe"), Path(evaluation)
     with tempfile.TemporaryDirectory(prefix="veriframe-evaluate-") as folder:
         datasets = [Path(dataset), *fetch_all(others, Path(folder) / "datasets")]
-        found = groups([Path(model) for model in models], Path(folder) / "models")
-        summary = evaluate(datasets, found, Path(evaluation), parse_mapping(recipe, "recipe"))
+        found = earlier_stages([Path(model) for model in models], Path(folder) / "models")
+        summary = evaluate(datasets, found, output, settings, bundle=Path(bundle), store=store)
     shutil.copyfile(f"{evaluation}/report.html", report)
     return {
         f"{group}_{name}": value

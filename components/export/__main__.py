@@ -19,7 +19,6 @@ def step(argv: Sequence[str] | None) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--recipe", type=Path, help="YAML; without one the defaults hold")
-    parser.add_argument("--evaluation", type=Path, help="folder of an evaluation, for the model card")
     parser.add_argument("--cache", type=Path, help="folder for fetched shards")
     arguments = parser.parse_args(argv)
     summary = export(
@@ -27,7 +26,6 @@ def step(argv: Sequence[str] | None) -> None:
         arguments.model,
         arguments.output,
         load_mapping(arguments.recipe) if arguments.recipe else {},
-        evaluation=arguments.evaluation,
         cache=arguments.cache,
     )
     print(f"{summary.folder}: {summary.bundle.name} {summary.bundle.version}, sha256 {summary.sha256}")

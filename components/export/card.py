@@ -8,11 +8,16 @@ from components.export.parity import HEATMAP, Parity
 from core.settings import Settings
 from data.index import SampleIndex
 from judging.choice import Choice
-from tasks.evaluation import Evaluation
+from judging.markdown import markdown_table, number
 from tasks.settings import ExportSettings
-from tasks.task import CardTexts
+from tasks.task import ENSEMBLE, CardTexts
 
 SPLIT_NAMES = ("train", "val", "test")
+EVALUATION = (
+    "## Evaluation\n\nThe figures on test are those of this very bundle and are measured after it is written: "
+    "`python -m components.evaluate` writes them as `figures.md`, and publication lays them beside the release, under "
+    "`evaluations/`."
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,6 @@ class CardFacts:
         choice: the ensemble's.
         weights_note: how the weights came about.
         parity: every comparison of the gate.
-        evaluation: of the same models; None where none was given.
     """
 
     texts: CardTexts
@@ -35,7 +39,6 @@ class CardFacts:
     choice: Choice
     weights_note: str
     parity: Sequence[Parity]
-    evaluation: Evaluation | None
 
 
 def render_card(bundle: Bundle, facts: CardFacts) -> str:
@@ -52,7 +55,7 @@ def render_card(bundle: Bundle, facts: CardFacts) -> str:
         _members(bundle, facts.texts),
         _data(facts.index, bundle.classes),
         _operating_point(bundle, facts),
-        _evaluation(facts),
+        EVALUATION,
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits),
         _parity(facts),
         *_int8(bundle),
@@ -60,15 +63,6 @@ def render_card(bundle: Bundle, facts: CardFacts) -> str:
         f"## Licence\n\n{facts.settings.licence}",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4g}"
 
 
 def _decided(decision: Settings) -> dict[str, float]:
@@ -82,14 +76,14 @@ def _members(bundle: Bundle, texts: CardTexts) -> str:
             member.name,
             member.family,
             _input(member),
-            _number(member.weight),
-            _number(member.temperature),
-            *map(_number, _decided(member.decision).values()),
+            number(member.weight),
+            number(member.temperature),
+            *map(number, _decided(member.decision).values()),
         )
         for member in bundle.members
     ]
     header = ("member", "family", "input", "weight", "temperature", *_decided(bundle.decision))
-    return f"## Members\n\n{texts.how}\n\n" + _table(header, rows)
+    return f"## Members\n\n{texts.how}\n\n" + markdown_table(header, rows)
 
 
 def _input(member: BundleMember) -> str:
@@ -117,35 +111,16 @@ def _data(index: SampleIndex, classes: Sequence[str]) -> str:
     names = ", ".join(sorted(set(index.column("dataset"))))
     return (
         f"## Data\n\nData sets: {names}. Index sha256 `{index.sha256}`. Training, fitting and testing share no group "
-        "of related media.\n\n" + _table(("split", "samples", *classes, "media", "groups"), rows)
+        "of related media.\n\n" + markdown_table(("split", "samples", *classes, "media", "groups"), rows)
     )
 
 
 def _operating_point(bundle: Bundle, facts: CardFacts) -> str:
-    rows = [(name, _number(value)) for name, value in bundle.metrics.items()]
+    owners = {ENSEMBLE: bundle.metrics} | {member.name: member.metrics for member in bundle.members}
+    rows = [(name, *(number(metrics.get(name)) for metrics in owners.values())) for name in bundle.metrics]
     return (
         f"## Operating point\n\n{facts.texts.decision(bundle.decision)} Chosen on val: {facts.choice.note}. "
-        f"Weights: {facts.weights_note}.\n\n" + _table(("figure on val", "value"), rows)
-    )
-
-
-def _evaluation(facts: CardFacts) -> str:
-    found = facts.evaluation
-    if found is None:
-        return "## Evaluation\n\nNo evaluation was given to the export; the figures above are of val."
-    rows = [(name, _number(value)) for name, value in found.figures.shown.items()]
-    if "robustness" in found.figures.gate:
-        left = f"{facts.texts.robustness} left under the worst degradation"
-        rows.append((left, _number(found.figures.gate["robustness"])))
-    decided = ", ".join(f"{name} {_number(value)}" for name, value in found.decision.items())
-    shares = ", ".join(
-        f"{name} weight {_number(share.weight)} temperature {_number(share.temperature)}"
-        for name, share in found.members.items()
-    )
-    return (
-        f"## Evaluation\n\nOn the test split, group {found.group}, at {decided} with {shares}, "
-        "as the evaluation step chose them."
-        "\n\n" + _table(("figure on test", "value"), rows)
+        f"Weights: {facts.weights_note}.\n\n" + markdown_table(("figure on val", *owners), rows)
     )
 
 
@@ -159,7 +134,7 @@ def _parity(facts: CardFacts) -> str:
         "## Parity\n\nEvery exported network was compared with the trained one on real input of val. Tolerated: a "
         f"difference of {settings.max_logit_difference:g} in a logit and of {settings.max_heatmap_difference:g} in a "
         f"heatmap, and a share of {settings.max_flipped_share:g} of logits on the other side of the threshold.\n\n"
-        + _table(("member", "output", "format", "batch", "largest difference", "flipped share"), rows)
+        + markdown_table(("member", "output", "format", "batch", "largest difference", "flipped share"), rows)
     )
 
 
@@ -169,8 +144,8 @@ def _int8(bundle: Bundle) -> list[str]:
         (
             member.name,
             one.figure,
-            _number(one.fp32),
-            _number(one.int8),
+            number(one.fp32),
+            number(one.int8),
             f"{one.speedup:.2f}",
             one.refused or "yes",
         )
@@ -185,7 +160,7 @@ def _int8(bundle: Bundle) -> list[str]:
         "multiple of that one's on the processor that exported. All other figures here are of the float networks."
     )
     header = ("member", "figure on val", "float", "INT8", "throughput", "written")
-    return [f"{text}\n\n" + _table(header, rows)]
+    return [f"{text}\n\n" + markdown_table(header, rows)]
 
 
 def _files(bundle: Bundle, texts: CardTexts) -> str:
@@ -198,7 +173,7 @@ def _files(bundle: Bundle, texts: CardTexts) -> str:
         f"## Files\n\nWritten from commit `{bundle.git_sha}` with {made}. Check them all with "
         f"`python -m bundle verify <folder>`; try one {texts.medium} with `python -m bundle judge "
         f"<folder> <{texts.medium}>`.\n\n"
-        + _table(("file", "sha256", "bytes"), sorted(paths))
+        + markdown_table(("file", "sha256", "bytes"), sorted(paths))
         + "\n\n"
-        + _table(("checkpoint of", "sha256"), checkpoints)
+        + markdown_table(("checkpoint of", "sha256"), checkpoints)
     )

@@ -10,9 +10,9 @@ from core.settings import parse_mapping
 
 
 def export_artifact(
-    dataset: str, models: Sequence[str], bundle: str, recipe: str, card: str, *, evaluation: str | None = None
+    dataset: str, models: Sequence[str], bundle: str, recipe: str, card: str
 ) -> tuple[dict[str, str], dict[str, float]]:
-    """Export models and return what is noted on the artifact, and the figures that the card shows.
+    """Export models and return what is noted on the artifact, and the ensemble's figures on val.
 
     Args:
         dataset: folder of the sample index.
@@ -20,13 +20,12 @@ def export_artifact(
         bundle: folder to write.
         recipe: settings of the models' task as JSON.
         card: file to write the model card to.
-        evaluation: folder of the evaluation of the same models, if any.
 
     Raises:
         VeriframeError: as ``export``.
     """
-    folders, shown = [Path(model) for model in models], Path(evaluation) if evaluation else None
-    summary = export(Path(dataset), folders, Path(bundle), parse_mapping(recipe, "recipe"), evaluation=shown)
+    folders = [Path(model) for model in models]
+    summary = export(Path(dataset), folders, Path(bundle), parse_mapping(recipe, "recipe"))
     shutil.copyfile(summary.folder / CARD_FILE, card)
     document = summary.bundle
     noted = {"name": document.name, "version": document.version, "sha256": summary.sha256}

@@ -32,7 +32,6 @@ from judging.choice import Choice
 from judging.members import load_model
 from media.spec import require_suitable
 from models.checkpoint import LoadedNetwork
-from tasks.evaluation import read_evaluation
 from tasks.task import ENSEMBLE, TASKS, ExportJob, Fitted, Task
 
 DRAFT = "draft"  # stands for the version until the content is known
@@ -55,7 +54,6 @@ def export(
     output: Path,
     recipe: Mapping[str, Any],
     *,
-    evaluation: Path | None = None,
     cache: Path | None = None,
 ) -> ExportSummary:
     """Write a bundle.
@@ -68,7 +66,6 @@ def export(
         models: folders that the training step wrote, or checkpoint files; one a member.
         output: the bundle's folder; a bundle that is there is replaced.
         recipe: what to write and what to tolerate: keys of the ``export_settings`` of the models' task.
-        evaluation: folder of an evaluation whose figures the model card shows.
         cache: folder for fetched shards.
 
     Raises:
@@ -84,13 +81,12 @@ def export(
         loaded.network.to(device)
     job = ExportJob(networks, index.where(split="val"), ShardReader(index.shards, cache), settings)
     fitted = task.fit(job)
-    measured = read_evaluation(evaluation, settings.evaluation_group) if evaluation else None
     with _replacing(output) as folder:
         parts = {name: take_apart(loaded.network, loaded.spec.input) for name, loaded in networks.items()}
         draft = _describe(job, fitted, {name: _write(job, name, parts[name], folder) for name in networks}, index)
         parity = _prove(draft, folder, task, job, parts)
         draft = add_int8(draft, folder, task, job)
-        facts = CardFacts(task.card, settings, index, fitted.choices[ENSEMBLE], fitted.weights.note, parity, measured)
+        facts = CardFacts(task.card, settings, index, fitted.choices[ENSEMBLE], fitted.weights.note, parity)
         bundle = _finish(draft, facts, folder)
     written = read_bundle(output)
     return ExportSummary(output, bundle, written.sha256, fitted.choices[ENSEMBLE], parity)

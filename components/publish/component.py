@@ -18,7 +18,7 @@ def publish(
 
     Args:
         bundle: What the export wrote.
-        evaluation: What the evaluation of the same models wrote.
+        evaluation: What the evaluation of this bundle wrote.
         store: Folder or `s3://` prefix under which `releases/` lies.
         recipe: `PublishRecipe` as JSON.
 

@@ -15,7 +15,7 @@ def publish_artifact(bundle: str, evaluation: str, store: str, decision: str, re
 
     Args:
         bundle: folder of the bundle.
-        evaluation: folder of the evaluation of the same models.
+        evaluation: folder of the evaluation of this bundle.
         store: URI under which ``releases/`` lies.
         decision: folder to write.
         recipe: ``PublishRecipe`` as JSON.

@@ -1,21 +1,20 @@
 """Publication: check, upload, read back, and only then move the pointer that servers follow."""
 
 import json
-import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from bundle import BUNDLE_FILE, Bundle, Figures, Pointer, VerifiedBundle, read_bundle
+from bundle import BUNDLE_FILE, Figures, Pointer, VerifiedBundle, read_bundle
 from bundle.reading import verify_file
-from bundle.releases import POINTER_FILE, pointer_in, release_uri
-from components.publish.gate import Check, check_release
+from bundle.releases import POINTER_FILE, evaluation_uri, pointer_in, release_uri
+from components.publish.gate import Check, check_release, standard_of
 from components.publish.recipe import PublishRecipe
 from core.errors import MismatchError, StorageError, VeriframeError
 from core.files import write_text
 from core.settings import Settings, validate
 from core.storage import PreconditionFailedError, Store, open_store
-from tasks.evaluation import Evaluation, Share, read_evaluation
+from tasks.evaluation import FIGURES_FILE, METRICS_FILE, Evaluation, read_evaluation
 from tasks.settings import GateSettings
 from tasks.task import TASKS
 
@@ -45,8 +44,8 @@ class Decision(Settings):
     """Of the bundle, from its evaluation."""
     checks: tuple[Check, ...]
     """All that the gate asks for."""
-    differences: tuple[str, ...] = ()
-    """In what the ensemble that was evaluated is not quite the bundle's."""
+    compared: str
+    """Which release the bundle was compared with and on what, or why with none."""
 
     @property
     def failed(self) -> list[Check]:
@@ -63,7 +62,7 @@ def publish(bundle: Path, evaluation: Path, store: str, output: Path, recipe: Pu
 
     Args:
         bundle: folder that the export wrote.
-        evaluation: folder that the evaluation of the same members wrote.
+        evaluation: folder that the evaluation of this very bundle wrote.
         store: URI under which ``releases/`` lies.
         output: folder for ``decision.json``, which is written for a refused release too.
         recipe: gate, and what to do with a refusal.
@@ -72,14 +71,18 @@ def publish(bundle: Path, evaluation: Path, store: str, output: Path, recipe: Pu
         SettingsError: when the recipe's gate is not one of the bundle's task.
         RefusedError: when the gate refuses and the recipe says ``on_refusal: fail``.
         MismatchError: when the bundle or what was uploaded is not what its hashes say, the version exists with other
-            content, or the evaluation is of other members or another task.
+            content, or the evaluation is of another bundle.
         StorageError: when the store fails, refuses, or the pointer keeps moving.
     """
     verified = read_bundle(bundle)
     gate = validate(TASKS.get(verified.document.task).gate_settings, recipe.gate, "gate")
-    evaluated = read_evaluation(evaluation, recipe.evaluation_group)
-    _require_same(verified.document, evaluated, evaluation)
-    decision = _release(verified, bundle, evaluated, store, gate, recipe.attempts)
+    evaluated = read_evaluation(evaluation)
+    if evaluated.bundle.sha256 != verified.sha256:
+        raise MismatchError(
+            f"{evaluation} is of the bundle with sha256 {evaluated.bundle.sha256}, {bundle} has {verified.sha256}; "
+            "evaluate the bundle that is to be published"
+        )
+    decision = _release(_Release(verified, bundle, evaluated, evaluation, store), gate, recipe.attempts)
     write_text(output / DECISION_FILE, json.dumps(decision.model_dump(mode="json"), indent=2) + "\n")
     if decision.failed and recipe.on_refusal == "fail":
         raise RefusedError(refusal(decision))
@@ -92,99 +95,84 @@ def refusal(decision: Decision) -> str:
     return f"{decision.name} {decision.version} is not released:\n{reasons}"
 
 
-def _require_same(bundle: Bundle, evaluated: Evaluation, origin: Path) -> None:
-    if evaluated.task != bundle.task:
-        raise MismatchError(f"{origin} is of task {evaluated.task}, the bundle of {bundle.task}")
-    members = [member.name for member in bundle.members]
-    if sorted(members) != sorted(evaluated.members):
-        raise MismatchError(
-            f"{origin}, group {evaluated.group}, is of {', '.join(sorted(evaluated.members))}; the bundle "
-            f"holds {', '.join(sorted(members))}: evaluate the models that were exported"
+@dataclass(frozen=True)
+class _Release:
+    """What is to be released, and where.
+
+    Attributes:
+        bundle: as it was read.
+        folder: where its files lie.
+        evaluated: what was measured of it.
+        measured: folder of that.
+        root: URI under which ``releases/`` lies.
+    """
+
+    bundle: VerifiedBundle
+    folder: Path
+    evaluated: Evaluation
+    measured: Path
+    root: str
+
+    @property
+    def figures(self) -> Figures:
+        """That it is gated by."""
+        return Figures(
+            task=self.evaluated.task,
+            values=dict(self.evaluated.bundle.figures.gate),
+            dataset_sha256=self.evaluated.dataset_sha256,
+            degradations=self.evaluated.degradations,
         )
 
+    def pointer(self, current: Pointer | None) -> Pointer:
+        """Return the pointer that takes the place of the current one."""
+        return Pointer(
+            name=self.bundle.document.name,
+            version=self.bundle.document.version,
+            bundle_sha256=self.bundle.sha256,
+            previous=current.version if current else None,
+            figures=self.figures,
+            evaluation_sha256=self.evaluated.sha256,
+        )
 
-def _release(
-    bundle: VerifiedBundle, folder: Path, evaluated: Evaluation, root: str, gate: GateSettings, attempts: int
-) -> Decision:
-    document = bundle.document
-    figures = Figures(task=evaluated.task, values=dict(evaluated.figures.gate))
-    pointers = open_store(release_uri(root, document.name))
+    def upload(self) -> None:
+        """Copy the bundle, and beside it what was measured of it."""
+        document = self.bundle.document
+        upload(self.bundle, self.folder, open_store(release_uri(self.root, document.name, document.version)))
+        beside = open_store(evaluation_uri(self.root, document.name, document.version, self.evaluated.sha256))
+        for name in (METRICS_FILE, FIGURES_FILE):
+            if beside.head(name) is None:
+                beside.upload(self.measured / name, name)
+
+
+def _release(release: _Release, gate: GateSettings, attempts: int) -> Decision:
+    document, sha256 = release.bundle.document, release.bundle.sha256
+    pointers = open_store(release_uri(release.root, document.name))
     uploaded = False
     for _ in range(attempts):
         current, etag = pointer_in(pointers) or (None, None)
-        checks = check_release(figures, gate, current)
+        standard, compared = standard_of(release.evaluated, release.figures, current)
+        checks = check_release(release.figures, gate, standard)
         decision = Decision(
             decision="released" if all(check.passed for check in checks) else "refused",
             name=document.name,
             version=document.version,
-            bundle_sha256=bundle.sha256,
+            bundle_sha256=sha256,
             pointer=f"{pointers.uri}/{POINTER_FILE}",
             previous=current.version if current else None,
-            figures=figures,
+            figures=release.figures,
             checks=tuple(checks),
-            differences=tuple(differences(document, evaluated)),
+            compared=compared,
         )
         if decision.decision == "refused":
             return decision
         if not uploaded:
-            upload(bundle, folder, open_store(release_uri(root, document.name, document.version)))
+            release.upload()
             uploaded = True
-        if current and (current.version, current.bundle_sha256) == (document.version, bundle.sha256):
+        if current and (current.version, current.bundle_sha256) == (document.version, sha256):
             return decision.model_copy(update={"decision": "current"})
-        if _move(pointers, _pointer(bundle, evaluated, figures, current), etag):
+        if _move(pointers, release.pointer(current), etag):
             return decision
     raise StorageError(f"{pointers.uri}/{POINTER_FILE} was moved by others {attempts} times in a row; publish again")
-
-
-def differences(bundle: Bundle, evaluated: Evaluation) -> list[str]:
-    """Say where the ensemble that was evaluated differs from the bundle's in weights, temperatures or decision.
-
-    The networks are the same, so the figures are close; but they are not the bundle's own, and a reader should know.
-    """
-    released = {member.name: Share(member.weight, member.temperature) for member in bundle.members}
-    return _differing(
-        {**_parts(evaluated.members), **evaluated.decision},
-        {**_parts(released), **bundle.decision.model_dump(mode="json")},
-    )
-
-
-def _parts(members: Mapping[str, Share]) -> dict[str, float]:
-    return {
-        f"{what} of {name}": getattr(share, what)
-        for name, share in sorted(members.items())
-        for what in ("weight", "temperature")
-    }
-
-
-def _differing(evaluated: Mapping[str, Any], released: Mapping[str, Any]) -> list[str]:
-    """Return a line for each value that is another in the bundle, or that only one of the two has."""
-    lines = []
-    for name in dict.fromkeys([*evaluated, *released]):
-        ours, theirs = evaluated.get(name), released.get(name)
-        if not _close(ours, theirs):
-            lines.append(f"{name.replace('_', ' ')}: {_shown(ours)} in the evaluation, {_shown(theirs)} in the bundle")
-    return lines
-
-
-def _close(first: Any, second: Any) -> bool:
-    if isinstance(first, int | float) and isinstance(second, int | float):
-        return math.isclose(first, second, rel_tol=1e-3, abs_tol=1e-6)
-    return bool(first == second)
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _pointer(bundle: VerifiedBundle, evaluated: Evaluation, figures: Figures, current: Pointer | None) -> Pointer:
-    return Pointer(
-        name=bundle.document.name,
-        version=bundle.document.version,
-        bundle_sha256=bundle.sha256,
-        previous=current.version if current else None,
-        figures=figures,
-        evaluation_sha256=evaluated.sha256,
-    )
 
 
 def _move(store: Store, pointer: Pointer, etag: str | None) -> bool:

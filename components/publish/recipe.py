@@ -10,8 +10,6 @@ from core.settings import Settings
 class PublishRecipe(Settings):
     """Recipe of the publish step."""
 
-    evaluation_group: str = ""
-    """Group of the evaluation whose figures are the bundle's; empty for the last."""
     gate: dict[str, Any] = {}
     """What the release must reach: keys of the gate of the bundle's task."""
     on_refusal: Literal["fail", "record"] = "fail"

@@ -26,5 +26,4 @@ TASK = Task(
     fit=Lazy("tasks.faces.fitting:fit"),
     probe=Lazy("tasks.faces.probing:probe"),
     val_figure=ValFigure("auc", Lazy("tasks.faces.val_figure:measure")),
-    several_datasets=True,
 )

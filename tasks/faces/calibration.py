@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.faces.scores import Scores
 from bundle.faces.verdict import FaceDecision
 from judging.bootstrap import Bootstrap
 from judging.calibration import (
@@ -25,7 +26,7 @@ from judging.calibration import (
 from judging.choice import Choice
 from judging.detection import detection_metrics
 from judging.guard import require_val
-from tasks.faces.figures import choose_threshold
+from tasks.faces.figures import choose_threshold, require_both
 from tasks.faces.media_scores import Calibration, Ensemble, MediaLogits
 from tasks.faces.settings import ThresholdRule
 
@@ -85,10 +86,6 @@ def choose_media_threshold(
     scores, labels = val.scores(members), val.label
     ceiling = max_authentic_fpr if rule == "ceiling" else 1.0
     chosen = choose_threshold(labels, scores, val.column("split").tolist(), max_authentic_fpr=ceiling)
-    figures = detection_metrics(
-        labels, scores, val.groups.codes, threshold=chosen.threshold, bootstrap=Bootstrap(resamples=0)
-    )
-    kept = {name: figures[name] for name in ("auc", "ap", "eer", "balanced_accuracy", "recall_forged", "ece")}
     rate = f"false-positive rate {chosen.authentic_fpr:.3f} on authentic media"
     meets = chosen.authentic_fpr <= ceiling
     if rule == "balanced_accuracy":
@@ -98,7 +95,38 @@ def choose_media_threshold(
     else:
         note = f"no threshold on val is under the ceiling of {ceiling:.3f}; the lowest {rate} was taken"
     decision = FaceDecision(threshold=chosen.threshold)
-    return Choice(decision, meets, note, {**kept, "authentic_fpr": chosen.authentic_fpr})
+    return Choice(decision, meets, note, _figures(val, scores, chosen.threshold))
+
+
+def keep_media_threshold(
+    val: MediaLogits, members: Ensemble, decision: FaceDecision, *, max_authentic_fpr: float, note: str
+) -> Choice:
+    """Return a threshold that was chosen elsewhere, such as a bundle's, with its figures on val.
+
+    Args:
+        val: media of the val split, of both classes; those of which the ensemble abstains do not count.
+        members: the ensemble.
+        decision: the threshold.
+        max_authentic_fpr: the ceiling, 0..1.
+        note: where the threshold is from.
+
+    Raises:
+        SplitLeakError: when a medium is not of the val split.
+        BadInputError: ``empty-class`` when a class has no medium.
+    """
+    require_val(val.column("split"), "the figures of a threshold")
+    val = val.scored_by(members)
+    require_both(val.label)
+    figures = _figures(val, val.scores(members), decision.threshold)
+    return Choice(decision, figures["authentic_fpr"] <= max_authentic_fpr, note, figures)
+
+
+def _figures(val: MediaLogits, scores: Scores, threshold: float) -> dict[str, float]:
+    figures = detection_metrics(
+        val.label, scores, val.groups.codes, threshold=threshold, bootstrap=Bootstrap(resamples=0)
+    )
+    kept = {name: figures[name] for name in ("auc", "ap", "eer", "balanced_accuracy", "recall_forged", "ece")}
+    return kept | {"authentic_fpr": float((scores[~val.manipulated] >= threshold).mean())}
 
 
 def _units(val: MediaLogits, member: str) -> CalibrationSample:

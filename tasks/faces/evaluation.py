@@ -5,34 +5,74 @@ Groups are stages, evaluated on every data set: the one they were trained on and
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.errors import BadInputError, SettingsError
+from torch import nn
+
+from bundle.document import BundleMember
+from core.errors import BadInputError
 from core.files import write_text
-from data.index import REJECTED_FILE, REPORT_FILE, SampleIndex, read_index
+from data.index import REJECTED_FILE, REPORT_FILE, SampleIndex
 from data.labels import AUTHENTIC
 from data.shards import ShardReader
 from judging.collect import Rejections
 from media.degrade import degradation
 from tasks.evaluation import METRICS_FILE
+from tasks.exported import ExportedNetwork
 from tasks.faces.evaluation_figures import dataset_figures, forgetting, robustness
 from tasks.faces.evaluation_gallery import FaceGallery, draw_gallery
-from tasks.faces.evaluation_groups import ChosenGroup, FaceGroups
+from tasks.faces.evaluation_groups import ChosenGroup, choose_group
 from tasks.faces.evaluation_report import write_face_report
 from tasks.faces.evaluation_table import write_media_table
+from tasks.faces.heatmap_models import HEATMAP, ExportedHeatmaps, HeatmapModel, TrainedHeatmaps
 from tasks.faces.heatmaps import HeatmapEvaluation, evaluate_heatmaps
-from tasks.faces.loading import TASK_NAME
+from tasks.faces.loading import TASK_NAME, exported_member, load_member
 from tasks.faces.media_scores import MediaLogits, collect_media
-from tasks.faces.prediction import predict_media
+from tasks.faces.prediction import FaceMember, predict_media
 from tasks.faces.settings import FacesEvaluate
-from tasks.splits import check_splits
-from tasks.task import ENSEMBLE, EvaluationRequest, EvaluationSummary
+from tasks.groups import load_groups
+from tasks.splits import read_data
+from tasks.task import CURRENT, ENSEMBLE, EvaluationRequest, EvaluationSummary
 
 TABLE_FILE = "per_medium.parquet"
 SUMMARY = ("auc", "ap", "eer", "balanced_accuracy", "authentic_fpr", "recall_forged", "ece")
 NO_FACE = "no-face"  # the reason under which extraction records a medium without a face
+
+
+class FaceGroups:
+    """Loaded groups.
+
+    Args:
+        request: gives models and bundles.
+        indexes: their samples must show what the models read.
+
+    Attributes:
+        groups: as ``load_groups`` returns them.
+        members: of all.
+        heatmaps: what makes heatmaps among the members of the last group, by name.
+    """
+
+    def __init__(self, request: EvaluationRequest, indexes: Sequence[SampleIndex]) -> None:
+        device = request.settings.judging.torch_device()
+        heatmaps: dict[nn.Module, HeatmapModel] = {}
+
+        def load(path: Path) -> FaceMember:
+            member, loaded = load_member(path, device, indexes=indexes)
+            if loaded.family.heatmaps:
+                heatmaps[member.network] = TrainedHeatmaps(loaded, device)
+            return member
+
+        def exported(described: BundleMember, network: ExportedNetwork) -> FaceMember:
+            if HEATMAP in described.model.outputs:
+                heatmaps[network] = ExportedHeatmaps(network)
+            return exported_member(described, network)
+
+        self.groups = load_groups(request, load, exported)
+        self.members = [member for group in self.groups for member in group.members.values()]
+        last = self.groups[-1].members.items()
+        self.heatmaps = {name: heatmaps[one.network] for name, one in last if one.network in heatmaps}
 
 
 class _Pass:
@@ -63,10 +103,10 @@ class _Pass:
 
 
 def evaluate(request: EvaluationRequest) -> EvaluationSummary:
-    """Evaluate groups of classifiers on test splits and write what was measured.
+    """Evaluate bundles and groups of classifiers on test splits and write what was measured.
 
     Raises:
-        SettingsError: when two data sets have one name, or the settings name a member that is not there.
+        SettingsError: when two data sets have one name, or there is nothing to evaluate.
         BadInputError: ``empty-split`` when there is no test or val face, ``empty-class`` when val lacks a class; others
             when a data set or model cannot be read.
         SplitLeakError: when a test face is also in the split that thresholds are chosen on.
@@ -74,31 +114,28 @@ def evaluate(request: EvaluationRequest) -> EvaluationSummary:
     """
     settings, output = request.settings, request.output
     assert isinstance(settings, FacesEvaluate)  # noqa: S101 - the task's own, as the component validates them
-    fit_index = read_index(request.fit_dataset)
-    val = fit_index.where(split="val")
-    tests = _read_tests(request, val)
-    main = next(iter(tests))
-    groups = FaceGroups.load(request.models, settings, [fit_index, *tests.values()])
+    data = read_data(request)
+    main, tests = data.main, data.tests
+    groups = FaceGroups(request, data.indexes)
     predict = _Pass(groups, settings, request.cache)
-    chosen = groups.choose(predict(val, "val"), settings)
+    val = predict(data.val, "val")
+    chosen = [choose_group(group, val, settings) for group in groups.groups]
     media = {name: predict(index, name) for name, index in tests.items()}
     degraded = {name: predict(tests[main], f"{main}, {name}", name) for name in settings.degradations}
     metrics: dict[str, Any] = {
         "task": TASK_NAME,
+        **request.identities,
         "main_dataset": main,
         "datasets": {
             name: _dataset(index, media[name], path)
             for path, (name, index) in zip(request.datasets, tests.items(), strict=True)
         },
-        "fit_dataset": {
-            "sha256": fit_index.sha256,
-            "split": "val",
-            "media": len(set(val.column("media_id"))),
-        },
+        "fit_dataset": {"sha256": data.fit.sha256, "split": "val", "media": len(set(data.val.column("media_id")))},
         "rejected": len(predict.rejections),
         "recipe": settings.model_dump(mode="json"),
         "groups": {group.name: _group(group, media, degraded, settings) for group in chosen},
-        "forgetting": forgetting(chosen, media, settings.bootstrap),
+        # What is released at present is no stage of this training.
+        "forgetting": forgetting([one for one in chosen if one.name != CURRENT], media, settings.bootstrap),
     }
     heatmaps = _heatmaps(groups, tests[main], predict, settings)
     metrics["heatmaps"] = {name: one.figures for name, one in heatmaps.items()}
@@ -113,18 +150,6 @@ def evaluate(request: EvaluationRequest) -> EvaluationSummary:
         evaluated=sum(len(one) for one in media.values()),
         rejected=len(predict.rejections),
     )
-
-
-def _read_tests(request: EvaluationRequest, val: SampleIndex) -> dict[str, SampleIndex]:
-    tests: dict[str, SampleIndex] = {}
-    for path in request.datasets:
-        test = read_index(path).where(split="test")
-        check_splits(test, val, path, request.fit_dataset)
-        name = "+".join(sorted(set(test.column("dataset"))))
-        if name in tests:
-            raise SettingsError(f"{path} is a second data set called {name!r}; extract it under another name")
-        tests[name] = test
-    return tests
 
 
 def _dataset(index: SampleIndex, media: MediaLogits, folder: Path) -> dict[str, Any]:
@@ -173,7 +198,7 @@ def _group(
         "operating_point": ensemble["operating_point"],
         "weights": {name: group.calibrations[key].weight for name, key in group.keys.items()},
         "temperatures": {name: group.calibrations[key].temperature for name, key in group.keys.items()},
-        "weights_note": group.weights_note,
+        "weights_note": group.weights.note,
         "robustness": {name: robustness(one, group.ensemble, settings.bootstrap) for name, one in degraded.items()},
     }
 
@@ -186,7 +211,7 @@ def _heatmaps(
         return {}
     return {
         name: evaluate_heatmaps(
-            loaded,
+            model,
             test,
             predict.reader(test),
             seed=settings.bootstrap.seed,
@@ -195,8 +220,7 @@ def _heatmaps(
             bootstrap=settings.bootstrap,
             gallery=settings.gallery,
         )
-        for name, loaded in groups.last.items()
-        if loaded.family.heatmaps
+        for name, model in groups.heatmaps.items()
     }
 
 

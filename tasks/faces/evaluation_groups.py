@@ -1,19 +1,17 @@
-"""The groups of classifiers that are evaluated side by side, and what is chosen for them on val."""
+"""What is decided on val for classifiers of faces that are one ensemble, in an export and in an evaluation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bundle.faces.verdict import FaceDecision
-from data.index import SampleIndex
+from core.settings import Settings
+from judging.calibration import EnsembleWeights
 from judging.choice import Choice
-from models.checkpoint import LoadedNetwork
-from tasks.faces.calibration import calibrate_media, choose_media_threshold
-from tasks.faces.loading import load_member
+from tasks.faces.calibration import calibrate_media, choose_media_threshold, keep_media_threshold
 from tasks.faces.media_scores import Calibration, Ensemble, MediaLogits
 from tasks.faces.prediction import FaceMember
-from tasks.faces.settings import FacesEvaluate
-from tasks.groups import Group, load_groups
+from tasks.faces.settings import FacesFit
+from tasks.groups import Group
 from tasks.task import ENSEMBLE
 
 
@@ -46,13 +44,13 @@ class ChosenGroup:
         name: such as a stage's.
         keys: the members' names in a pass by their own.
         parts: the ensemble, called ``ensemble``, and each member by its own name.
-        weights_note: how the weights came about.
+        weights: by the members' names in a pass, and how they came about.
     """
 
     name: str
     keys: Mapping[str, str]
     parts: Mapping[str, Part]
-    weights_note: str
+    weights: EnsembleWeights
 
     @property
     def ensemble(self) -> Part:
@@ -65,53 +63,32 @@ class ChosenGroup:
         return self.ensemble.members
 
 
-class FaceGroups:
-    """Loaded groups."""
+def choose_group(group: Group[FaceMember], val: MediaLogits, settings: FacesFit) -> ChosenGroup:
+    """Fit temperatures and weights and choose thresholds on media of val; a bundle keeps its own.
 
-    def __init__(self, groups: Sequence[Group[FaceMember]], last: Mapping[str, LoadedNetwork]) -> None:
-        self._groups = groups
-        self.last = last  # the last group's networks by their members' own names
-        self.members = [member for group in groups for member in group.members.values()]
-
-    @classmethod
-    def load(
-        cls, models: Mapping[str, Sequence[Path]], settings: FacesEvaluate, indexes: Sequence[SampleIndex]
-    ) -> "FaceGroups":
-        """Load all models; the arguments and errors are those of ``load_groups``, ``indexes`` what they must fit."""
-        device, networks = settings.judging.torch_device(), {}
-
-        def load(path: Path) -> FaceMember:
-            member, networks[path] = load_member(path, device, indexes=indexes)
-            return member
-
-        groups = load_groups(models, settings, load)
-        last = (networks[path] for path in models[groups[-1].name])
-        return cls(groups, {loaded.member: loaded for loaded in last})
-
-    def choose(self, val: MediaLogits, settings: FacesEvaluate) -> list[ChosenGroup]:
-        """Fit temperatures and weights and choose thresholds on media of val.
-
-        A group whose members the settings name keeps the temperatures and weights that they give.
-        """
-        return [_choose(group, val, settings) for group in self._groups]
-
-
-def _choose(group: Group[FaceMember], val: MediaLogits, settings: FacesEvaluate) -> ChosenGroup:
-    if group.name in settings.members:
-        calibrations = {
-            member.name: Calibration(member.temperature, member.weight) for member in group.members.values()
-        }
-        note = "as the recipe says"
+    Raises:
+        SplitLeakError: when a medium is not of the val split.
+        BadInputError: ``empty-class`` when val lacks authentic or manipulated media.
+    """
+    keys = {name: member.name for name, member in group.members.items()}
+    if group.decisions:
+        members = group.members.values()
+        calibrations = {member.name: Calibration(member.temperature, member.weight) for member in members}
+        weights = EnsembleWeights({one.name: one.weight for one in members}, False, group.weights_note)
     else:
         fitted = calibrate_media(val, group.keys, temperatures=settings.calibrate, weights=settings.fit_weights)
-        calibrations, note = dict(fitted.members), fitted.weights.note
-    keys = {name: member.name for name, member in group.members.items()}
+        calibrations, weights = dict(fitted.members), fitted.weights
     together = {ENSEMBLE: calibrations} | {name: {key: calibrations[key]} for name, key in keys.items()}
     parts = {
-        name: Part(
-            members,
-            choose_media_threshold(val, members, rule=settings.threshold, max_authentic_fpr=settings.max_authentic_fpr),
-        )
+        name: Part(members, _threshold(val, members, group.decisions.get(name), settings))
         for name, members in together.items()
     }
-    return ChosenGroup(group.name, keys, parts, note)
+    return ChosenGroup(group.name, keys, parts, weights)
+
+
+def _threshold(val: MediaLogits, members: Ensemble, decision: Settings | None, settings: FacesFit) -> Choice:
+    ceiling = settings.max_authentic_fpr
+    if decision is None:
+        return choose_media_threshold(val, members, rule=settings.threshold, max_authentic_fpr=ceiling)
+    assert isinstance(decision, FaceDecision)  # noqa: S101 - the bundle's document checks it
+    return keep_media_threshold(val, members, decision, max_authentic_fpr=ceiling, note="the bundle's own")

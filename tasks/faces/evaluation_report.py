@@ -6,6 +6,7 @@ from typing import Any
 
 from judging.plots import reliability_plot, robustness_plot, roc_plot, score_reliability
 from judging.report import Cell, Figure, Row, Section, Table, render_report, shown
+from tasks.evaluation import bundles_in_words
 from tasks.faces.evaluation_gallery import FaceGallery
 from tasks.faces.evaluation_groups import ChosenGroup
 from tasks.faces.heatmaps import HeatmapEvaluation
@@ -62,6 +63,7 @@ def _summary(metrics: Metrics) -> Section:
         rows.append([name, counts["authentic"], counts["forged"], *faces])
     columns = ["data set", "authentic media", "manipulated media", "faces", "no face found", "left out otherwise"]
     text = [f"{metrics['rejected']:,} faces could not be read."] if metrics["rejected"] else []
+    text += bundles_in_words(metrics)
     for name, group in metrics["groups"].items():
         point = group["operating_point"]
         shares = ", ".join(
@@ -138,10 +140,10 @@ def _strata(metrics: Metrics, name: str) -> list[Section]:
 
 
 def _stages(metrics: Metrics) -> Section | None:
-    groups, datasets = list(metrics["groups"]), list(metrics["datasets"])
+    entries = {(entry["group"], entry["dataset"]): entry for entry in metrics["forgetting"]}
+    groups, datasets = list(dict.fromkeys(group for group, _ in entries)), list(metrics["datasets"])
     if len(groups) < 2:
         return None
-    entries = {(entry["group"], entry["dataset"]): entry for entry in metrics["forgetting"]}
     rows: list[Row] = [[group, *(_stage(entries[group, name]) for name in datasets)] for group in groups]
     text = "AUC over media of each stage on each data set; in grey the drop against the best one before it."
     return Section("Stages, and what they forgot", [text], [Table(["stage", *datasets], rows)])

@@ -50,7 +50,7 @@ def choose_threshold(
         BadInputError: ``empty-class`` when a class has no medium.
     """
     require_val(splits, "the threshold")
-    _require_both(labels)
+    require_both(labels)
     distinct = np.unique(scores)
     candidates = np.concatenate([[0.0], (distinct[1:] + distinct[:-1]) / 2, [1.0]])
     fpr = _called(scores[labels == AUTHENTIC], candidates)
@@ -102,7 +102,12 @@ def _cross_entropy(logits: Vector, labels: NDArray[np.int64]) -> float:
     return float(np.mean(np.logaddexp(0, np.where(is_manipulated(labels), -logits, logits))))
 
 
-def _require_both(labels: NDArray[np.int64]) -> None:
+def require_both(labels: NDArray[np.int64]) -> None:
+    """Require media of both classes.
+
+    Raises:
+        BadInputError: ``empty-class``.
+    """
     manipulated = is_manipulated(labels)
     missing = [name for name, found in (("authentic", ~manipulated), ("manipulated", manipulated)) if not found.any()]
     if missing:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.errors import BadInputError, SettingsError
+from core.errors import BadInputError
 from data.index import SampleIndex
 from data.labels import AUTHENTIC
 from data.shards import ShardReader
@@ -35,8 +35,7 @@ from media.extraction import FaceSpec
 from media.selfblend.blend import self_blend
 from media.spec import InputSpec
 from media.view import stack
-from models.checkpoint import LoadedNetwork
-from models.inputs import Normalize
+from tasks.faces.heatmap_models import HeatmapModel
 
 CENTRE = "centre"  # the map that looks at no picture
 SMALL = 0.2  # share of the face crop below which a mask is small
@@ -84,7 +83,7 @@ class HeatmapEvaluation:
 
 
 def evaluate_heatmaps(
-    model: LoadedNetwork,
+    model: HeatmapModel,
     index: SampleIndex,
     reader: ShardReader,
     *,
@@ -100,7 +99,7 @@ def evaluate_heatmaps(
     """Evaluate the heatmaps of a classifier of faces, which are maps of its first view.
 
     Args:
-        model: of a family with heatmaps; on the device.
+        model: makes the heatmaps; on the device.
         index: rows of a split; of the authentic ones ``count`` are drawn by ``seed``.
         reader: of the shards that ``index`` points into.
         seed: of the draw and of the blending, which depends on it and the sample alone.
@@ -114,19 +113,16 @@ def evaluate_heatmaps(
         gallery: how many pictures to show: the first of the draw, not the best.
 
     Raises:
-        SettingsError: when the family has no heatmaps.
         BadInputError: ``no-samples`` when there is no authentic face, ``no-faces`` when the index does not say how its
             faces were cut; or a face cannot be read.
     """
-    if not model.family.heatmaps:
-        raise SettingsError(f"family {model.family.name} has no heatmaps to evaluate")
     drawn, faces = _draw(index, seed, count)
     scores: dict[str, list[tuple[float, float]]] = {}
     logits: list[float] = []
     groups: list[str] = []
     areas: list[float] = []
     shown: list[Figure] = []
-    made = _pseudo_fakes(drawn, reader, faces, model.spec.input, seed, workers)
+    made = _pseudo_fakes(drawn, reader, faces, model.input, seed, workers)
     for batch in _batches(made, batch_size):
         found, maps = _predict(model, batch, torch.device(device), precision)
         logits += found
@@ -139,7 +135,7 @@ def evaluate_heatmaps(
             if len(shown) < gallery:
                 shown.append(_figure(fake, own))
     if not logits:
-        raise BadInputError("no-samples", f"the view of {model.member} shows nothing of what was blended into any face")
+        raise BadInputError("no-samples", f"the view of {model.name} shows nothing of what was blended into any face")
     kept = {
         "all": np.ones(len(logits), dtype=np.bool_),
         "detected": np.array(logits) >= DETECTED_LOGIT,
@@ -223,19 +219,19 @@ def _batches(fakes: Iterator[PseudoFake], size: int) -> Iterator[list[PseudoFake
 
 
 def _predict(
-    model: LoadedNetwork, batch: Sequence[PseudoFake], device: torch.device, precision: str
+    model: HeatmapModel, batch: Sequence[PseudoFake], device: torch.device, precision: str
 ) -> tuple[list[float], dict[str, NDArray[np.float32]]]:
     """Return the logits, and each map scaled to its view's size, float32 [B, S, S] in 0..1 by name."""
-    views = model.spec.input.views
-    shape = views[model.spec.input.mapped].mask_shape
+    views = model.input.views
+    shape = views[model.input.mapped].mask_shape
     with inference_mode(device, precision, f"{len(batch)} faces"):
-        normalize = Normalize(model.spec.input).to(device)
         arrays = stack(views, [fake.arrays for fake in batch])
-        inputs = normalize({name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
-        logits = model.network(inputs).float().squeeze(1).cpu().tolist()
+        inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        found, heat = model(inputs)
+        logits = found.float().squeeze(1).cpu().tolist()
         maps = {
             name: torch.nn.functional.interpolate(one.float(), size=shape, mode="bilinear")
-            for name, one in model.network.heatmaps(inputs).items()
+            for name, one in heat.items()
         }
         return logits, {name: one.squeeze(1).cpu().numpy() for name, one in maps.items()}
 

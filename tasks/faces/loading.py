@@ -5,9 +5,11 @@ from pathlib import Path
 
 import torch
 
+from bundle.document import CLIP, BundleMember
 from data.index import SampleIndex
 from judging.members import load_for
 from models.checkpoint import LoadedNetwork
+from tasks.exported import ExportedNetwork
 from tasks.faces.prediction import FaceMember
 
 TASK_NAME = "faces"
@@ -22,3 +24,9 @@ def load_member(
     """
     loaded = load_for(TASK_NAME, model, device, indexes=indexes)
     return FaceMember(loaded.member, loaded.network, loaded.spec.input, loaded.family.clips), loaded
+
+
+def exported_member(member: BundleMember, network: ExportedNetwork) -> FaceMember:
+    """Return a bundle's member, with the temperature and weight that the bundle gives it."""
+    clips = CLIP in member.networks
+    return FaceMember(member.name, network, member.input, clips, member.temperature, member.weight, normalise=False)

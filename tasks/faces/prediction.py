@@ -42,12 +42,13 @@ class FaceMember:
 
     Attributes:
         name: unique among the members of a pass.
-        network: normalised views by name in, logits [B, 1] out, and with ``clips`` also called with lengths (see
+        network: views by name in, logits [B, 1] out, and with ``clips`` also called with lengths (see
             ``models.network``); in evaluation mode, on the device.
         input: how a stored face becomes its input; ``frames`` is the length of its clips.
         clips: whether the network takes clips.
         temperature: calibration; logits are divided by it.
         weight: its share in the ensemble, relative to the others'.
+        normalise: whether views are normalised before; an exported network does that itself.
     """
 
     name: str
@@ -56,6 +57,7 @@ class FaceMember:
     clips: bool
     temperature: float = 1.0
     weight: float = 1.0
+    normalise: bool = True
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ class _Engine:
         self._device = device
         self._batch_size = batch_size
         self._precision = precision
-        self._normalize = Normalize(member.input).to(device)
+        self._normalize = Normalize(member.input).to(device) if member.normalise else nn.Identity()
         self._frames: list[tuple[_Track, Arrays]] = []
         self._clips: list[tuple[_Track, list[Arrays]]] = []
         self._open: tuple[_Track, list[Arrays]] | None = None  # the clip that is being gathered

@@ -19,14 +19,25 @@ def release_figures(group: Mapping[str, Any], document: Mapping[str, Any]) -> Re
     Raises:
         KeyError, TypeError: when a figure is not there.
     """
-    video = group["ensemble"]["datasets"][document["main_dataset"]]["video"]
+    main = document["main_dataset"]
+    video = group["ensemble"]["datasets"][main]["video"]
     degraded = [values["video"]["auc"] for values in group.get("robustness", {}).values()]
-    auc, recall = finite(video["auc"]), finite(video["recall_authentic"])
+    auc = finite(video["auc"])
     gate = {
         "auc": auc,
         "tpr": finite(video["recall_forged"]),
-        "authentic_fpr": None if recall is None else 1 - recall,
+        "authentic_fpr": _authentic_fpr(video),
         "robustness": worst_retained(auc, degraded, chance=0.5),
     }
-    shown = {f"video {name}": finite(video[name]) for name in SHOWN}
-    return ReleaseFigures(gate, shown | {"authentic_fpr": gate["authentic_fpr"], "recall of manipulated": gate["tpr"]})
+    members = {name: _shown(member["datasets"][main]["video"]) for name, member in group["members"].items()}
+    return ReleaseFigures(gate, _shown(video), members)
+
+
+def _shown(video: Mapping[str, Any]) -> dict[str, float | None]:
+    figures = {f"video {name}": finite(video[name]) for name in SHOWN}
+    return figures | {"authentic_fpr": _authentic_fpr(video), "recall of manipulated": finite(video["recall_forged"])}
+
+
+def _authentic_fpr(video: Mapping[str, Any]) -> float | None:
+    recall = finite(video["recall_authentic"])
+    return None if recall is None else 1 - recall

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from bundle.document import Name
 from media.selfblend.settings import PseudoFakeSettings
-from tasks.settings import EvaluateSettings, ExportSettings, GateSettings, SamplingSettings
+from tasks.settings import EvaluateSettings, ExportSettings, FitSettings, GateSettings, SamplingSettings
 
 ThresholdRule = Literal["ceiling", "balanced_accuracy"]
 
@@ -39,28 +39,26 @@ class FacesSampling(SamplingSettings):
         return 0.5 / (1 - fakes.probability) if fakes.real_fakes else 1.0
 
 
-class FacesEvaluate(EvaluateSettings):
-    """How classifiers of faces are evaluated."""
+class FacesFit(FitSettings):
+    """What is fitted for classifiers of faces."""
 
     threshold: ThresholdRule = "ceiling"
     """``ceiling`` takes the highest balanced accuracy under ``max_authentic_fpr``, ``balanced_accuracy`` the highest of
     all."""
-    calibrate: bool = True
-    """Fit temperatures on val, as the export does."""
-    fit_weights: bool = True
-    """Fit the weights of ensembles on val, as the export does."""
+
+
+class FacesEvaluate(FacesFit, EvaluateSettings):
+    """How classifiers of faces are evaluated."""
+
     heatmaps: int = Field(default=200, ge=0)
     """Authentic test faces that are made pseudo-fakes to evaluate heatmaps on; 0 evaluates none."""
 
 
-class FacesExport(ExportSettings):
+class FacesExport(FacesFit, ExportSettings):
     """What an export of classifiers of faces fits and writes."""
 
     name: Name = "faces"
     """Of the bundle; releases of one name replace each other."""
-    threshold: ThresholdRule = "ceiling"
-    """``ceiling`` takes the highest balanced accuracy under ``max_authentic_fpr``, ``balanced_accuracy`` the highest of
-    all."""
 
 
 class FacesGate(GateSettings):

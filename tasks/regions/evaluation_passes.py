@@ -1,71 +1,67 @@
-"""The passes of an evaluation: val to choose, test to measure, test again under each degradation."""
+"""The passes of an evaluation over test: to measure, and again under each degradation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 from data.index import SampleIndex
 from data.shards import ShardReader
-from judging.choice import Choice
 from judging.collect import Rejections
 from media.degrade import degradation
-from tasks.groups import Group
 from tasks.regions.evaluation_gallery import Gallery
-from tasks.regions.operating_point import choose_operating_point
-from tasks.regions.prediction import Member, predict_pictures
+from tasks.regions.fitting import FittedGroups, Statistics, ensembles_of, kept_areas, members_of
+from tasks.regions.prediction import Prediction, predict_pictures
 from tasks.regions.settings import RegionsEvaluate
-from tasks.regions.statistics import PixelStatistics, collect_statistics
+from tasks.regions.statistics import collect_statistics
 
-Statistics = dict[str, PixelStatistics]
+
+@dataclass(frozen=True)
+class Measured:
+    """One data set: statistics by the names of members and ensembles in a pass, and the pictures to show."""
+
+    statistics: Statistics
+    gallery: Gallery
 
 
 class Passes:
     """Runs every group over a split; all groups see a picture while it is in memory, so it is read once a pass."""
 
-    def __init__(self, groups: Sequence[Group[Member]], settings: RegionsEvaluate) -> None:
-        self._groups = groups
+    def __init__(
+        self, fitted: FittedGroups, settings: RegionsEvaluate, cache: Path | None, rejections: Rejections
+    ) -> None:
+        self._fitted = fitted
         self._settings = settings
-        self._members = [member for group in groups for member in group.members.values()]
-        self._keys = [key for group in groups for key in group.all_keys]
-        self.rejections = Rejections()
+        self._cache = cache
+        self._rejections = rejections
 
-    def choose(self, val: SampleIndex, reader: ShardReader) -> tuple[Statistics, dict[str, Choice]]:
-        """Return the statistics on val and the operating point of every member and ensemble."""
-        statistics = self._collect(val, reader, "val", self._keys)
-        choices = {
-            key: choose_operating_point(
-                one, max_authentic_fpr=self._settings.max_authentic_fpr, min_areas=self._settings.min_areas
-            )
-            for key, one in statistics.items()
-        }
-        return statistics, choices
+    def measure(self, test: SampleIndex, name: str) -> Measured:
+        """Measure every member and ensemble on the data set of a name."""
+        groups = self._fitted.groups
+        gallery = Gallery(groups, self._fitted.choices, self._settings.gallery)
+        keys = [key for group in groups for key in group.all_keys.values()]
+        return Measured(self._collect(test, name, keys, gallery), gallery)
 
-    def measure(
-        self, test: SampleIndex, reader: ShardReader, choices: Mapping[str, Choice]
-    ) -> tuple[Statistics, Gallery]:
-        """Return the statistics on test of every member and ensemble, and the pictures to show."""
-        gallery = Gallery(self._groups, choices, self._settings.gallery)
-        return self._collect(test, reader, "test", self._keys, gallery), gallery
-
-    def degrade(self, test: SampleIndex, reader: ShardReader, name: str) -> Statistics:
+    def degrade(self, test: SampleIndex, name: str) -> Statistics:
         """Return the statistics on degraded test pictures of every group's ensemble."""
-        return self._collect(test, reader, name, [group.ensemble for group in self._groups], None, name)
+        return self._collect(test, name, [group.ensemble for group in self._fitted.groups], None, name)
 
     def _collect(
         self,
         index: SampleIndex,
-        reader: ShardReader,
         label: str,
-        keys: Sequence[str],
-        gallery: Gallery | None = None,
+        keys: Iterable[str],
+        look: Callable[[Prediction], None] | None,
         degraded: str | None = None,
     ) -> Statistics:
+        groups = self._fitted.groups
         predictions = predict_pictures(
-            self._members,
+            members_of(groups),
             index,
-            reader,
+            ShardReader(index.shards, self._cache),
             **self._settings.judging.running(),
             progress=label,
-            unreadable=self.rejections,
+            unreadable=self._rejections,
             degrade=degradation(degraded) if degraded else None,
-            ensembles={group.ensemble: group.keys for group in self._groups if len(group.members) > 1},
+            ensembles=ensembles_of(groups),
         )
-        return collect_statistics(predictions, keys, self._settings.min_areas, gallery)
+        return collect_statistics(predictions, list(dict.fromkeys(keys)), kept_areas(groups, self._settings), look)

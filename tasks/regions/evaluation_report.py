@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from judging.choice import Choice
 from judging.plots import precision_recall_plot, robustness_plot, roc_plot
 from judging.report import Cell, Figure, Row, Section, Table, render_report, shown
+from tasks.evaluation import bundles_in_words
 from tasks.groups import Group
 from tasks.regions.curve_plots import pixel_reliability_plot, threshold_plot
 from tasks.regions.evaluation_gallery import Gallery
+from tasks.regions.evaluation_passes import Measured
+from tasks.regions.fitting import FittedGroups, Statistics
 from tasks.regions.operating_point import point_of
 from tasks.regions.prediction import Member
-from tasks.regions.statistics import PixelStatistics
+from tasks.task import ENSEMBLE
 
 Metrics = Mapping[str, Any]
 
@@ -53,77 +55,79 @@ HEADINGS = {
 STRATA = {"forged_area": "Forged area", "method": "Method", "compression": "Compression"}
 
 
-def write_report(
-    path: Path,
-    metrics: Metrics,
-    groups: Sequence[Group[Member]],
-    choices: Mapping[str, Choice],
-    test: Mapping[str, PixelStatistics],
-    gallery: Gallery,
-) -> None:
-    """Write ``report.html`` from what ``metrics.json`` holds, the curves and the gallery."""
-    names = " and ".join(group.name for group in groups)
-    sections = [
-        _summary(metrics),
-        _members(metrics),
-        *(_comparison(one) for one in metrics["comparisons"]),
-        _curves(groups, choices, test),
-        _robustness(metrics),
-        *_strata(metrics),
-        _pictures("Best", "Forged pictures that are found best.", gallery.best.figures(), groups),
-        _pictures("Worst", "Forged pictures that are found worst.", gallery.worst.figures(), groups),
-        _pictures("False alarms", "Authentic pictures with most marked.", gallery.false_alarms.figures(), groups),
-    ]
-    render_report(path, f"Evaluation of {names}", [one for one in sections if one is not None])
+def write_report(path: Path, metrics: Metrics, fitted: FittedGroups, measured: Mapping[str, Measured]) -> None:
+    """Write ``report.html`` from what ``metrics.json`` holds, the curves and the galleries, data set by data set."""
+    sections: list[Section | None] = [_judged(metrics)]
+    for name, one in measured.items():
+        sections += [_ensembles(metrics, name), _members(metrics, name)]
+        sections += [_comparison(found) for found in metrics["comparisons"] if found["dataset"] == name]
+        sections += [_curves(name, fitted, one.statistics)]
+        sections += [_robustness(metrics) if name == metrics["main_dataset"] else None]
+        sections += [*_strata(metrics, name), *_gallery(name, one.gallery, fitted.groups)]
+    names = " and ".join(group.name for group in fitted.groups)
+    render_report(path, f"Evaluation of {names} on {', '.join(measured)}", [one for one in sections if one is not None])
 
 
-def _summary(metrics: Metrics) -> Section:
-    groups = metrics["groups"]
-    data = metrics["dataset"]
-    counts = next(iter(groups.values()))["ensemble"]["counts"]
-    text = [
-        f"Test split of data set {data['sha256'][:12]}: {counts['forged']:,} forged and {counts['authentic']:,} "
-        f"authentic pictures judged, {data['rejected']:,} could not be read."
-    ]
-    for name, group in groups.items():
+def _on(metrics: Metrics, dataset: str) -> dict[str, dict[str, Metrics]]:
+    """Return the figures of members and ensemble on one data set, by group."""
+    return {
+        group: {name: part["datasets"][dataset] for name, part in {**one["members"], ENSEMBLE: one["ensemble"]}.items()}
+        for group, one in metrics["groups"].items()
+    }
+
+
+def _judged(metrics: Metrics) -> Section:
+    rows: list[Row] = []
+    first: Metrics = next(iter(metrics["groups"].values()))["ensemble"]
+    for name, data in metrics["datasets"].items():
+        counts = first["datasets"][name]["counts"]
+        decisive = "releases are gated by it" if name == metrics["main_dataset"] else "judged at the same points"
+        rows.append([name, data["sha256"][:12], counts["forged"], counts["authentic"], decisive])
+    text = [f"{metrics['rejected']:,} pictures could not be read."] if metrics["rejected"] else []
+    text += bundles_in_words(metrics)
+    for name, group in metrics["groups"].items():
         point = group["operating_point"]
         text.append(
             f"{name}: a pixel is marked from probability {point['threshold']:.3f}, a picture called forged from "
-            f"{100 * point['min_area_fraction']:g} % of its area; {point['note']}."
+            f"{100 * point['min_area_fraction']:g} % of its area; {point['note']}. Weights: {group['weights_note']}."
         )
     text.append(
-        "Thresholds were chosen on val. A picture not called forged has an empty mask. Authentic pictures do not enter "
-        f"F1 and IoU. In grey: {100 * metrics['recipe']['bootstrap']['confidence']:g} % bootstrap intervals by group."
+        "Temperatures, weights and operating points were chosen on val. A picture not called forged has an empty mask. "
+        "Authentic pictures do not enter F1 and IoU. In grey: "
+        f"{100 * metrics['recipe']['bootstrap']['confidence']:g} % bootstrap intervals by group."
     )
+    return Section("What was judged", text, [Table(["data set", "index", "forged", "authentic", ""], rows)])
+
+
+def _ensembles(metrics: Metrics, dataset: str) -> Section:
+    groups = _on(metrics, dataset)
     rows: list[Row] = [
-        [heading, *(shown(group["ensemble"][part] if part else group["ensemble"], name) for group in groups.values())]
+        [heading, *(shown(one[ENSEMBLE][part] if part else one[ENSEMBLE], name) for one in groups.values())]
         for heading, part, name in FIGURES
     ]
-    return Section("Ensembles", text, [Table(["", *groups], rows)])
+    return Section(f"Ensembles on {dataset}", (), [Table(["", *groups], rows)])
 
 
-def _members(metrics: Metrics) -> Section:
-    rows: list[Row] = []
-    for group, figures in metrics["groups"].items():
-        models = {**figures["members"], "ensemble": figures["ensemble"]}
-        rows += [
-            [f"{group} {name}", *(shown(one, key) for key in SHORT), one["operating_point"]["threshold"]]
-            for name, one in models.items()
-        ]
+def _members(metrics: Metrics, dataset: str) -> Section:
+    rows: list[Row] = [
+        [f"{group} {name}", *(shown(one, key) for key in SHORT), one["operating_point"]["threshold"]]
+        for group, models in _on(metrics, dataset).items()
+        for name, one in models.items()
+    ]
     columns = ["model", *(HEADINGS[key] for key in SHORT), "threshold"]
-    return Section("Members", ["Each at its own operating point, chosen on val."], [Table(columns, rows)])
+    return Section(f"Members on {dataset}", ["Each at its own operating point."], [Table(columns, rows)])
 
 
 def _comparison(comparison: Metrics) -> Section:
     first, second = comparison["first"], comparison["second"]
-    models = {"ensemble": comparison["ensemble"], **comparison["members"]}
+    models = {ENSEMBLE: comparison["ensemble"], **comparison["members"]}
     rows: list[Row] = [
         [name, *(_difference(figures[key]) for key in HEADINGS if key in figures)] for name, figures in models.items()
     ]
     columns = ["model", *(HEADINGS[key] for key in HEADINGS if key in comparison["ensemble"])]
     text = [f"Differences {second} - {first} on the same pictures, each model at its own operating point."]
     tables = [Table(columns, rows), _equal_recall(comparison)]
-    return Section(f"{second} against {first}", text, tables)
+    return Section(f"{second} against {first} on {comparison['dataset']}", text, tables)
 
 
 def _difference(figure: Metrics) -> Cell:
@@ -150,20 +154,18 @@ def _equal_recall(comparison: Metrics) -> Table:
 _RECALL = {"image": "forged_recall", "pixel": "pixel_recall"}
 
 
-def _curves(
-    groups: Sequence[Group[Member]], choices: Mapping[str, Choice], test: Mapping[str, PixelStatistics]
-) -> Section:
+def _curves(dataset: str, fitted: FittedGroups, test: Statistics) -> Section:
     figures = []
-    for group in groups:
-        choice = choices[group.ensemble]
-        point = point_of(choice)
-        curve = next(c for c in choice.curves if c.min_area_fraction == point.min_area_fraction)
+    points = {group.name: point_of(fitted.choices[group.ensemble]) for group in fitted.groups}
+    for group in fitted.groups:
+        point = points[group.name]
+        curves = fitted.choices[group.ensemble].curves
+        curve = next(c for c in curves if c.min_area_fraction == point.min_area_fraction)
         figures.append(Figure(threshold_plot(f"{group.name} on val", curve, point)))
-    one = {group.name: test[group.ensemble] for group in groups}
+    one = {group.name: test[group.ensemble] for group in fitted.groups}
     scores = {
-        group.name: (test[group.ensemble].label, test[group.ensemble].image_scores(area))
-        for group in groups
-        for area in [point_of(choices[group.ensemble]).min_area_fraction]
+        name: (statistics.label, statistics.image_scores(points[name].min_area_fraction))
+        for name, statistics in one.items()
     }
     text = []
     if next(iter(one.values())).has_both_classes:
@@ -172,12 +174,12 @@ def _curves(
     else:
         text.append("Test holds pictures of one class alone, so there is no ROC and no precision-recall curve.")
     figures.append(Figure(pixel_reliability_plot("Calibration, pixels of test", one)))
-    return Section("Curves", text, figures=figures)
+    return Section(f"Curves on {dataset}", text, figures=figures)
 
 
 def _robustness(metrics: Metrics) -> Section | None:
-    groups = metrics["groups"]
-    clean = {name: group["ensemble"] for name, group in groups.items()}
+    groups, main = metrics["groups"], metrics["main_dataset"]
+    clean = {name: group["ensemble"]["datasets"][main] for name, group in groups.items()}
     degradations = list(next(iter(groups.values()))["robustness"])
     if not degradations:
         return None
@@ -202,15 +204,15 @@ def _robustness(metrics: Metrics) -> Section | None:
         )
         for title, key in (("F1", "f1"), ("False-positive rate on authentic pictures", "authentic_fpr"))
     ]
-    text = ["Test pictures degraded before judging; operating points as above."]
+    text = [f"Test pictures of {main} degraded before judging; operating points as above."]
     return Section("Robustness", text, [Table(columns, rows)], plots)
 
 
-def _strata(metrics: Metrics) -> list[Section]:
-    groups = metrics["groups"]
+def _strata(metrics: Metrics, dataset: str) -> list[Section]:
+    groups = _on(metrics, dataset)
     sections = []
     for kind, title in STRATA.items():
-        strata = {name: group["ensemble"]["strata"][kind] for name, group in groups.items()}
+        strata = {name: one[ENSEMBLE]["strata"][kind] for name, one in groups.items()}
         by_area = kind == "forged_area"
         keys = ("f1", "iou", "forged_recall") if by_area else ("f1", "iou", "forged_recall", "authentic_fpr")
         rows: list[Row] = []
@@ -221,8 +223,23 @@ def _strata(metrics: Metrics) -> list[Section]:
                 rows.append([stratum, name, one["counts"]["forged"], one["counts"]["authentic"], *cells])
         columns = ["", "group", "forged", "authentic", *(HEADINGS[key] for key in keys)]
         if rows:
-            sections.append(Section(title, (), [Table([*columns, *([] if by_area else ["AUC"])], rows)]))
+            sections.append(
+                Section(f"{title} on {dataset}", (), [Table([*columns, *([] if by_area else ["AUC"])], rows)])
+            )
     return sections
+
+
+def _gallery(dataset: str, gallery: Gallery, groups: Sequence[Group[Member]]) -> list[Section | None]:
+    return [
+        _pictures(f"Best on {dataset}", "Forged pictures that are found best.", gallery.best.figures(), groups),
+        _pictures(f"Worst on {dataset}", "Forged pictures that are found worst.", gallery.worst.figures(), groups),
+        _pictures(
+            f"False alarms on {dataset}",
+            "Authentic pictures with most marked.",
+            gallery.false_alarms.figures(),
+            groups,
+        ),
+    ]
 
 
 def _pictures(title: str, text: str, figures: Sequence[Figure], groups: Sequence[Group[Member]]) -> Section | None:

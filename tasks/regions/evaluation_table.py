@@ -1,6 +1,7 @@
 """The per-image table: a row for each picture and model."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tasks.regions.statistics import PixelStatistics
 
 SCHEMA = pa.schema(
     [
+        pa.field("dataset", pa.string(), nullable=False),
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("media_id", pa.string(), nullable=False),
         pa.field("group_id", pa.string(), nullable=False),
@@ -33,7 +35,25 @@ SCHEMA = pa.schema(
 )
 
 COPIED = ("sample_id", "media_id", "group_id", "method", "compression")
-Model = tuple[str, str, PixelStatistics, OperatingPoint]  # group, name, its statistics, its operating point
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on a data set.
+
+    Attributes:
+        dataset: its name.
+        group: the model's.
+        name: a member's, or ``ensemble``.
+        statistics: of the pictures.
+        point: the model's operating point.
+    """
+
+    dataset: str
+    group: str
+    name: str
+    statistics: PixelStatistics
+    point: OperatingPoint
 
 
 def write_table(path: Path, models: Sequence[Model]) -> None:
@@ -41,7 +61,7 @@ def write_table(path: Path, models: Sequence[Model]) -> None:
 
     Args:
         path: the file.
-        models: (group, member's name or ``ensemble``, statistics, operating point) of each.
+        models: whose rows.
 
     Raises:
         StorageError: when it cannot be written.
@@ -52,15 +72,17 @@ def write_table(path: Path, models: Sequence[Model]) -> None:
 
 
 def _tables(models: Sequence[Model]) -> Iterator[pa.Table]:
-    for group, model, statistics, point in models:
+    for model in models:
+        statistics, point = model.statistics, model.point
         count = len(statistics)
         counted = statistics.at(point.threshold, point.min_area_fraction)
         columns = {
+            "dataset": [model.dataset] * count,
             **{name: statistics.column(name).tolist() for name in COPIED},
             "label": statistics.label,
             "forged_fraction": statistics.forged_fraction,
-            "model_group": [group] * count,
-            "model": [model] * count,
+            "model_group": [model.group] * count,
+            "model": [model.name] * count,
             "threshold": np.full(count, point.threshold),
             "min_area_fraction": np.full(count, point.min_area_fraction),
             "score": statistics.image_scores(point.min_area_fraction),

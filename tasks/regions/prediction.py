@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bundle.regions.analysis import MeanMap, blend_logits
 from core.errors import BadInputError, SettingsError
 from core.progress import counter
 from data.index import SampleIndex
@@ -36,10 +37,11 @@ class Member:
 
     Attributes:
         name: unique among the members of a pass.
-        network: normalised views by name in, logits [B, 1, S, S] out; in evaluation mode, on the device.
+        network: views by name in, logits [B, 1, S, S] out; in evaluation mode, on the device.
         input: how a picture becomes its input: one view of pictures, ``tiles`` or ``whole``.
         temperature: calibration; logits are divided by it.
         weight: its share in the ensemble, relative to the others'.
+        normalise: whether views are normalised before; an exported network does that itself.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Member:
     input: InputSpec
     temperature: float = 1.0
     weight: float = 1.0
+    normalise: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,10 @@ def ensemble_map(probabilities: Mapping[str, Map], weights: Mapping[str, float])
         probabilities: float32 [H, W] by member.
         weights: by member, not negative, not all zero; members without one take no part.
     """
-    total = sum(weights.values())
-    mean = sum(np.float32(weight / total) * probabilities[name] for name, weight in weights.items())
-    # The float32 shares may add up to a hair above 1.
-    return np.clip(np.asarray(mean, dtype=np.float32), 0, 1)
+    total, mean = sum(weights.values()), MeanMap(next(iter(probabilities.values())).shape)
+    for name, weight in weights.items():
+        mean.add(probabilities[name], weight / total)
+    return mean.result()
 
 
 def predict_pictures(
@@ -224,7 +227,9 @@ class _Engine:
         self._device = device
         self._batch_size = batch_size
         self._precision = precision
-        self._normalize = {member.name: Normalize(member.input).to(device) for member in members}
+        self._normalize = {
+            member.name: Normalize(member.input).to(device) if member.normalise else nn.Identity() for member in members
+        }
 
     def run(self, view: int, batch: Sequence[tuple[_Picture, int]]) -> None:
         """Predict a batch of (picture, tile number) of the view of a number and put the logits into the pictures."""
@@ -244,12 +249,6 @@ class _Engine:
             return np.asarray(output.float().squeeze(1).cpu().numpy(), dtype=np.float32)
 
 
-def _sigmoid(logits: Map, temperature: float) -> Map:
-    # exp overflows to infinity for a very negative logit, and 1 / (1 + inf) is the right 0.
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-logits / np.float32(temperature))), dtype=np.float32)
-
-
 def _finish(
     picture: _Picture,
     members: Sequence[Member],
@@ -260,8 +259,7 @@ def _finish(
     probabilities, logits = {}, {}
     for member in members:
         output, plan = picture.outputs.pop(member.name), picture.plans[views.index(_view(member))]
-        # Blending weights add up to 1 but for rounding.
-        probabilities[member.name] = np.clip(blend(_sigmoid(output, member.temperature), plan), 0, 1)
+        probabilities[member.name] = blend_logits(output[:, None], plan, member.temperature)
         if keep_logits:
             logits[member.name] = blend(output, plan)
     for name, names in ensembles.items():

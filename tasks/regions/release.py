@@ -10,7 +10,7 @@ SHOWN = ("f1", "iou", "authentic_fpr", "authentic_fp_fraction", "forged_recall")
 
 
 def release_figures(group: Mapping[str, Any], document: Mapping[str, Any]) -> ReleaseFigures:
-    """Return the figures over pictures.
+    """Return the figures over pictures, on the data set that decides.
 
     Args:
         group: of ``metrics.json``.
@@ -19,13 +19,17 @@ def release_figures(group: Mapping[str, Any], document: Mapping[str, Any]) -> Re
     Raises:
         KeyError, TypeError: when a figure is not there.
     """
-    del document
-    ensemble = group["ensemble"]
-    shown = {name: finite(ensemble[name]) for name in SHOWN}
+    main = document["main_dataset"]
+    shown = _shown(group["ensemble"]["datasets"][main])
     degraded = [values["f1"] for values in group.get("robustness", {}).values()]
     gate = {
         "f1": shown["f1"],
         "authentic_fpr": shown["authentic_fpr"],
         "robustness": worst_retained(shown["f1"], degraded),
     }
-    return ReleaseFigures(gate, shown)
+    members = {name: _shown(member["datasets"][main]) for name, member in group["members"].items()}
+    return ReleaseFigures(gate, shown, members)
+
+
+def _shown(figures: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: finite(figures[name]) for name in SHOWN}

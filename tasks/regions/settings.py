@@ -4,7 +4,7 @@ from pydantic import Field, field_validator
 
 from bundle.document import Name
 from media.tiles import FORGED_CROPS
-from tasks.settings import EvaluateSettings, ExportSettings, GateSettings, SamplingSettings, SweepSettings
+from tasks.settings import EvaluateSettings, ExportSettings, FitSettings, GateSettings, SamplingSettings, SweepSettings
 
 MIN_AREAS = (0.0, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
 
@@ -17,26 +17,29 @@ class RegionsSampling(SamplingSettings):
     anywhere, where a large picture mostly shows nothing forged. Without a part in the view ``whole``."""
 
 
-class RegionsEvaluate(EvaluateSettings):
-    """How networks that mark regions are evaluated."""
+class RegionsFit(FitSettings):
+    """What is fitted for networks that mark regions."""
 
-    min_areas: tuple[float, ...] = Field(default=MIN_AREAS, min_length=1)
-    """Minimum forged areas to choose the operating point among, as fractions of a picture."""
-    recalls: tuple[float, ...] = (0.5, 0.7, 0.9)
-    """Recalls on val at which false positives are compared, beside the first group's own recall."""
-
-
-class RegionsExport(ExportSettings):
-    """What an export of networks that mark regions fits and writes."""
-
-    name: Name = "regions"
-    """Of the bundle; releases of one name replace each other."""
     pixels_per_picture: int = Field(default=4096, ge=2)
     """Drawn from each val picture to fit temperatures and weights on."""
     max_pixels: int = Field(default=8_000_000, ge=2)
     """Ceiling on all that are drawn; fewer are drawn from each picture where val is large."""
     min_areas: tuple[float, ...] = Field(default=MIN_AREAS, min_length=1)
     """Minimum forged areas to choose the operating point among, as fractions of a picture."""
+
+
+class RegionsEvaluate(RegionsFit, EvaluateSettings):
+    """How networks that mark regions are evaluated."""
+
+    recalls: tuple[float, ...] = (0.5, 0.7, 0.9)
+    """Recalls on val at which false positives are compared, beside the first group's own recall."""
+
+
+class RegionsExport(RegionsFit, ExportSettings):
+    """What an export of networks that mark regions fits and writes."""
+
+    name: Name = "regions"
+    """Of the bundle; releases of one name replace each other."""
 
 
 class RegionsGate(GateSettings):

@@ -19,7 +19,12 @@ def root(bundle: Path, tmp_path: Path) -> str:
         name="tiny",
         version="1",
         bundle_sha256=read.sha256,
-        figures=Figures(task="regions", values={"f1": 0.5, "authentic_fpr": 0.0, "robustness": None}),
+        figures=Figures(
+            task="regions",
+            values={"f1": 0.5, "authentic_fpr": 0.0, "robustness": None},
+            dataset_sha256="0" * 64,
+            degradations=(),
+        ),
         evaluation_sha256="0" * 64,
     )
     store.write(POINTER_FILE, pointer.to_json().encode())

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from components.lineage import LINEAGE_FILE, groups, record
+from components.lineage import LINEAGE_FILE, earlier_stages, record
 from core.errors import BadInputError, MismatchError
 from core.storage import open_store
 
@@ -28,15 +28,14 @@ def trained(tmp_path: Path, member: str) -> Path:
     return base
 
 
-def test_the_models_of_all_stages_are_found_from_those_of_the_last(tmp_path: Path) -> None:
+def test_the_models_of_the_stages_before_are_found_from_those_of_the_last(tmp_path: Path) -> None:
     last = [trained(tmp_path, member) for member in ("a", "b")]
-    found = groups(last, tmp_path / "fetched")
-    assert list(found) == STAGES
+    found = earlier_stages(last, tmp_path / "fetched")
+    assert list(found) == STAGES[:-1]
     for stage, paths in found.items():
         assert [(path / f"{member}_{stage}_best.pth").exists() for path, member in zip(paths, "ab", strict=True)] == [
             True, True
         ]  # fmt: skip
-    assert found[STAGES[-1]] == last
 
 
 def test_a_model_is_kept_once_whatever_is_started_again(tmp_path: Path) -> None:
@@ -47,10 +46,10 @@ def test_a_model_is_kept_once_whatever_is_started_again(tmp_path: Path) -> None:
     assert len(json.loads((made / LINEAGE_FILE).read_text())) == 1
 
 
-def test_a_model_that_was_kept_stands_for_itself(tmp_path: Path) -> None:
+def test_a_model_that_was_kept_is_no_earlier_stage_of_itself(tmp_path: Path) -> None:
     made = model(tmp_path / "one", "a", "v3")
     record(made, None, str(tmp_path / "store"))
-    assert groups([made], tmp_path / "fetched") == {"v3": [made]}
+    assert earlier_stages([made], tmp_path / "fetched") == {}
 
 
 def test_a_kept_model_that_was_changed_is_refused(tmp_path: Path) -> None:
@@ -58,9 +57,9 @@ def test_a_kept_model_that_was_changed_is_refused(tmp_path: Path) -> None:
     address = json.loads((last / LINEAGE_FILE).read_text())[3]["address"]
     open_store(address).write("a_s3_best.pth", b"other weights")
     with pytest.raises(MismatchError, match=r"a_s3_best\.pth"):
-        groups([last], tmp_path / "fetched")
+        earlier_stages([last], tmp_path / "fetched")
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"holds no model\.json"):
-        groups([tmp_path], tmp_path / "fetched")
+        earlier_stages([tmp_path], tmp_path / "fetched")

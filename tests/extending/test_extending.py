@@ -136,7 +136,7 @@ def test_an_optional_view_of_its_own_reaches_the_verdict(
 def test_a_task_needs_its_two_folders_alone(
     extension: Callable[[str], Extension], tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    """Trained, evaluated, exported, published and asked, by the steps that know nothing of it."""
+    """Trained, exported, evaluated, published and asked, by the steps that know nothing of it."""
     run = extension("task")
     recipe = TRAINING | {
         "member": "toy",
@@ -155,11 +155,11 @@ def test_a_task_needs_its_two_folders_alone(
         "--output",
         "model",
     )
-    run("components.evaluate", "--dataset", tiny_dataset, "--model", "v3=model", "--output", "evaluation")
     settings = write(tmp_path / "e.json", {"name": "toy", "parity": SMALL_PARITY})
+    run("components.export", "--dataset", tiny_dataset, "--model", "model", "--recipe", settings, "--output", "bundle")
     run(
-        *("components.export", "--dataset", tiny_dataset, "--model", "model", "--recipe", settings),
-        *("--output", "bundle", "--evaluation", "evaluation"),
+        *("components.evaluate", "--dataset", tiny_dataset, "--model", "v3=model", "--bundle", "bundle"),
+        *("--output", "evaluation"),
     )
     limits = {"gate": {"min_accuracy": 0.0, "max_authentic_fpr": 1.0, "robustness_floor": None}}
     gate = write(tmp_path / "p.json", limits)

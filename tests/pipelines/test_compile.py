@@ -55,10 +55,11 @@ def tasks(pipeline: Document) -> dict[str, Document]:
 def test_the_graph_has_every_step_once_a_stage(compiled: tuple[Document, Document]) -> None:
     named = {name for name in tasks(compiled[0]) if not name.startswith("members")}
     assert named >= {
-        "extract-frames", "train", "sweep-hard-negatives", "train-2", "evaluate", "export", "publish"
+        "extract-frames", "train", "sweep-hard-negatives", "train-2", "export", "evaluate", "publish"
     }  # fmt: skip
     after = {name: set(task.get("dependentTasks", [])) for name, task in tasks(compiled[0]).items()}
     assert after["train-2"] == {"sweep-hard-negatives", "train"}
+    assert "export" in after["evaluate"]
     assert {"evaluate", "export"} <= after["publish"]
 
 
@@ -168,6 +169,7 @@ def test_caching_is_off_only_where_something_outside_may_change(compiled: tuple[
     }
     assert {name for name, on in cached.items() if not on and not name.startswith(("members", "for-loop"))} == {
         "extract-frames",
+        "evaluate",
         "publish",
     }
 
@@ -220,31 +222,24 @@ def long_pipeline(folder: Path, name: str, recipe: Document) -> Document:
     if "sweep" in recipe:
         for stage in list(recipe["stages"].values())[1:]:
             stage["sweep"] = {}
-        recipe["judged"] = [f"d{NUMBER - 1}"]  # of photographs one data set is evaluated at a time
     path = folder / "long.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return compiled_pipeline(folder, name, str(path))[0]
 
 
-@pytest.fixture(scope="module")
-def long_forgery(tmp_path_factory: pytest.TempPathFactory) -> Document:
-    """A sweep before every stage but the first."""
-    recipe = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
-    return long_pipeline(tmp_path_factory.mktemp("long"), "forgery", recipe)
+@pytest.fixture(scope="module", params=["forgery", "deepfake"])
+def long(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """All data sets are evaluated; of photographs there is a sweep before every stage but the first."""
+    path = Path(__file__).with_name("tiny.yaml") if request.param == "forgery" else TINY_FACES
+    return long_pipeline(tmp_path_factory.mktemp("long"), request.param, yaml.safe_load(path.read_text()))
 
 
-@pytest.fixture(scope="module")
-def long_deepfake(tmp_path_factory: pytest.TempPathFactory) -> Document:
-    """All data sets are evaluated."""
-    recipe = yaml.safe_load(TINY_FACES.read_text())
-    return long_pipeline(tmp_path_factory.mktemp("long"), "deepfake", recipe)
-
-
-def test_any_number_of_stages_with_sweeps_is_one_graph(long_forgery: Document) -> None:
-    found, names = tasks(long_forgery), labels(long_forgery)
+def test_any_number_of_stages_is_one_graph(long: Document) -> None:
+    found, names = tasks(long), labels(long)
     assert sum(name.startswith("extract-frames") for name in found) == NUMBER
     assert [f"train-s{number}" in names.values() for number in range(NUMBER)] == [True] * NUMBER
-    assert sum(name.startswith("sweep") for name in found) == NUMBER - 1
+    sweeps = NUMBER - 1 if long["pipelineInfo"]["name"] == "forgery" else 0
+    assert sum(name.startswith("sweep") for name in found) == sweeps
     by_label = {label: found[name] for name, label in names.items()}
     for number in range(1, NUMBER):
         base = by_label[f"train-s{number}"]["inputs"]["artifacts"]["base"]["taskOutputArtifact"]["producerTask"]
@@ -268,9 +263,8 @@ def test_parts_of_a_sweep_are_done_before_the_task_that_joins_them(tmp_path: Pat
     assert asked[0] == asked[1]
 
 
-def test_any_number_of_data_sets_is_evaluated_by_one_task(long_deepfake: Document) -> None:
-    found, names = tasks(long_deepfake), labels(long_deepfake)
-    assert sum(name.startswith("extract-frames") for name in found) == NUMBER
+def test_any_number_of_data_sets_is_evaluated_by_one_task(long: Document) -> None:
+    found, names = tasks(long), labels(long)
     evaluate = next(found[name] for name, label in names.items() if label == "evaluate")
     assert names[evaluate["inputs"]["artifacts"]["dataset"]["taskOutputArtifact"]["producerTask"]] == "extract-d11"
     others = evaluate["inputs"]["parameters"]["others"]["runtimeValue"]["constant"]
@@ -278,10 +272,9 @@ def test_any_number_of_data_sets_is_evaluated_by_one_task(long_deepfake: Documen
     assert [names[channel] for channel in channels] == [f"extract-d{number}" for number in range(NUMBER - 1)]
 
 
-@pytest.mark.parametrize("name", ["long_forgery", "long_deepfake"])
-def test_a_task_is_given_as_many_artifacts_as_ever(name: str, request: pytest.FixtureRequest) -> None:
+def test_a_task_is_given_as_many_artifacts_as_ever(long: Document) -> None:
     """What a task fetches does not grow with stages and data sets, but for what the evaluation reads by address."""
-    found = tasks(request.getfixturevalue(name))
+    found = tasks(long)
     artifacts = {name: len(task.get("inputs", {}).get("artifacts", {})) for name, task in found.items()}
     assert max(count for name, count in artifacts.items() if not name.startswith(("for-loop", "members"))) == 3
 
@@ -291,8 +284,8 @@ def test_parameters_follow_from_the_recipe() -> None:
     given = arguments(pipeline)
     assert [member["name"] for member in given["members"]] == ["genconvit_lite"]
     assert set(given["members"][0]) == {"name", "recipe_one", "recipe_two"}
-    assert '"evaluation_group":"two"' in given["export_recipe"]
-    assert '"evaluation_group":"two"' in given["publish_recipe"]
+    assert '"name":"tiny-faces"' in given["export_recipe"]
+    assert '"degradations"' in given["evaluate_recipe"]
 
 
 def test_two_processes_compile_the_same_bytes(tmp_path: Path) -> None:

@@ -36,8 +36,6 @@ def test_every_shipped_recipe_resolves(name: str) -> None:
     for member, stages in pipeline.training.items():
         assert list(stages) == list(pipeline.recipe.stages)
         assert {recipe.member for recipe in stages.values()} == {member}
-    last = list(pipeline.recipe.stages)[-1]
-    assert (pipeline.export.evaluation_group, pipeline.publish.evaluation_group) == (last, last)
 
 
 def test_the_published_forgery_recipe_holds_the_published_settings() -> None:
@@ -199,12 +197,13 @@ def test_a_wrong_recipe_is_an_error_that_names_the_key(
         load_pipeline("forgery" if path is TINY else "deepfake", str(wrong))
 
 
-def test_what_a_task_cannot_evaluate_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    path = tmp_path / "two.yaml"
-    text = (finding.RECIPES / "forgery/demo.yaml").read_text()
-    path.write_text(text.replace("datasets:\n  demo: {}\n", "datasets: {demo: {}, more: {}}\n"))
-    with pytest.raises(SettingsError, match=r"judged = demo, more: the task regions is evaluated on one data set"):
-        load_pipeline("forgery", str(path))
+def test_earlier_stages_are_fitted_as_the_bundle_is_unless_the_recipe_says_otherwise() -> None:
+    export = ("export.max_authentic_fpr=0.2", "export.calibrate=false", "export.judging.batch_size=3")
+    pipeline = load_pipeline("forgery", str(TINY), export)
+    assert (pipeline.evaluate.max_authentic_fpr, pipeline.evaluate.calibrate) == (0.2, False)
+    assert pipeline.evaluate.judging.batch_size != 3
+    other = load_pipeline("forgery", str(TINY), [*export, "evaluate.max_authentic_fpr=0.3"])
+    assert (other.export.max_authentic_fpr, other.evaluate.max_authentic_fpr) == (0.2, 0.3)
 
 
 def test_members_of_several_tasks_are_refused(tmp_path: Path) -> None:

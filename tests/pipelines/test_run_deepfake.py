@@ -27,7 +27,7 @@ def test_faces_in_s3_become_a_published_bundle_that_judges(
     )
     names = [folder.name for folder in task_folders(artifacts)]
     assert sum(name.startswith("extract-frames") for name in names) == 4  # two shares, and the whole of each data set
-    assert names[-5:] == ["train", "train-2", "evaluate", "export", "publish"]
+    assert names[-5:] == ["train", "train-2", "export", "evaluate", "publish"]
     keys = [info.key for info in open_store(store).list()]
     assert any(key.startswith("chunks/first/") for key in keys)
     assert any(key.startswith("shards/") and key.endswith(".tar") for key in keys)
@@ -39,13 +39,12 @@ def test_faces_in_s3_become_a_published_bundle_that_judges(
     )
 
     metrics = json.loads((next(artifacts.rglob("evaluation")) / "metrics.json").read_text())
-    assert list(metrics["groups"]) == ["one", "two"]
+    assert list(metrics["groups"]) == ["one", "bundle"]
     assert list(metrics["datasets"]) == ["second", "first"]  # the last stage's comes first: releases are judged by it
     pointer = read_pointer(store, "tiny-faces")
     assert pointer is not None
-    assert (
-        pointer[0].figures.values["auc"] == metrics["groups"]["two"]["ensemble"]["datasets"]["second"]["video"]["auc"]
-    )
+    ensemble = metrics["groups"]["bundle"]["ensemble"]
+    assert pointer[0].figures.values["auc"] == ensemble["datasets"]["second"]["video"]["auc"]
 
     bundle = fetch_release(store, "tiny-faces", tmp_path / "bundle")
     assert bundle.sha256 == pointer[0].bundle_sha256

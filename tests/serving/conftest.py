@@ -72,7 +72,9 @@ def publish_release(root: str, bundle: Path) -> None:
     for path in bundle.rglob("*"):
         if path.is_file():
             store.upload(path, f"{folder}/{path.relative_to(bundle).as_posix()}")
-    figures = Figures(task=verified.document.task, values={"f1": 1.0, "authentic_fpr": 0.0, "robustness": 1.0})
+    values = {"f1": 1.0, "authentic_fpr": 0.0, "robustness": 1.0}
+    task = verified.document.task
+    figures = Figures(task=task, values=values, dataset_sha256="0" * 64, degradations=("noise",))
     pointer = Pointer(
         name="tiny",
         version=verified.document.version,

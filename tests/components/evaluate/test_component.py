@@ -8,17 +8,21 @@ import pytest
 from kfp import dsl, local
 from kfp.dsl import Artifact, Dataset
 
+from bundle import read_bundle
 from components.evaluate.component import evaluate
 from components.evaluate.exchange import evaluate_artifact
+from components.export.component import export
+from components.export.export import export as write_bundle
 from components.train.component import train
 from core.artifacts import keep
 from core.errors import SettingsError
 from core.files import sha256_file
 
+ONE_FORMAT = json.dumps({"formats": ["onnx"]})
 RECIPE = json.dumps({"degradations": [], "bootstrap": {"resamples": 20}, "max_authentic_fpr": 0.4})
 
 
-def test_the_component_finds_the_models_of_all_stages(
+def test_the_component_judges_the_bundle_beside_the_models_of_the_stages_before(
     tiny_dataset: Path, tiny_recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builtins, "print", builtins.print)  # a local ParallelFor leaves another one behind
@@ -30,7 +34,14 @@ def test_the_component_finds_the_models_of_all_stages(
         with dsl.ParallelFor(members) as member:
             first = train(dataset=index, recipe=member.v3, models=models)
             second = train(dataset=index, recipe=member.v4, base=first.outputs["model"])
-        task = evaluate(dataset=index, models=dsl.Collected(second.outputs["model"]), recipe=recipe)
+        bundle = export(dataset=index, models=dsl.Collected(second.outputs["model"]), recipe=ONE_FORMAT)
+        task = evaluate(
+            dataset=index,
+            models=dsl.Collected(second.outputs["model"]),
+            bundle=bundle.outputs["bundle"],
+            store=models,
+            recipe=recipe,
+        )
         return task.outputs["evaluation"]
 
     recipe = tiny_recipe | {"epochs": 1}
@@ -42,8 +53,10 @@ def test_the_component_finds_the_models_of_all_stages(
     task = two_stages(dataset=str(tiny_dataset), members=members, models=str(store), recipe=RECIPE)
     metrics = json.loads((Path(task.outputs["Output"].path) / "metrics.json").read_text())
     assert {name: list(group["members"]) for name, group in metrics["groups"].items()} == {
-        "v3": ["a", "b"], "v4": ["a", "b"]
+        "v3": ["a", "b"], "bundle": ["a", "b"]
     }  # fmt: skip
+    (bundle,) = tmp_path.rglob("export/bundle")
+    assert metrics["bundle"]["sha256"] == read_bundle(bundle).sha256
     assert sorted(path.name for path in store.iterdir()) == ["a_v3", "b_v3"]
 
 
@@ -56,13 +69,14 @@ def test_further_data_sets_are_read_from_their_addresses(
     (model / checkpoint.name).write_bytes(checkpoint.read_bytes())
     document = {"member": "spotter", "stage": "one", "family": "spotter", "checkpoint": checkpoint.name}
     (model / "model.json").write_text(json.dumps(document | {"sha256": sha256_file(checkpoint)}))
+    bundle = tmp_path / "bundle"
+    write_bundle(tiny_faces, [model], bundle, {"formats": ["onnx"], "name": "faces"})
     recipe = json.dumps({"degradations": [], "bootstrap": {"resamples": 20}, "heatmaps": 0})
     others = keep(tiny_faces, str(tmp_path / "store/indexes/again"))
+    given = [[str(model)], str(bundle), str(tmp_path / "store"), str(tmp_path / "evaluation"), recipe]
     with pytest.raises(SettingsError, match=r"datasets/[0-9a-f]{16} is a second data set called 'skimage'"):
-        evaluate_artifact(str(tiny_faces), others, [str(model)], str(tmp_path / "evaluation"), recipe, "report")
-    figures = evaluate_artifact(
-        str(tiny_faces), "", [str(model)], str(tmp_path / "evaluation"), recipe, str(tmp_path / "report")
-    )
+        evaluate_artifact(str(tiny_faces), others, *given, "report")
+    figures = evaluate_artifact(str(tiny_faces), "", *given, str(tmp_path / "report"))
     assert figures
-    assert all(name.startswith("one_") for name in figures)
+    assert all(name.startswith("bundle_") for name in figures)
     assert (tmp_path / "report").read_text().startswith("<!doctype html>")

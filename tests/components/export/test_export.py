@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import subprocess
@@ -211,7 +210,6 @@ def test_the_card_tells_what_a_person_must_know(exported: ExportSummary, tiny_da
     assert "| train | 12 | 6 | 6 | 12 |" in card
     assert "| val | 6 | 3 | 3 | 6 |" in card
     assert f"probability of {document.decision.threshold:g} on" in card
-    assert "No evaluation was given" in card
     assert "## Limits" in card
     assert "Apache-2.0" in card
     assert "python -m bundle verify" in card
@@ -221,35 +219,14 @@ def test_the_card_tells_what_a_person_must_know(exported: ExportSummary, tiny_da
     assert "| ela | forgery | tiles 6 × 96 × 96 |" in card
 
 
-def test_the_card_shows_an_evaluation(checkpoints: list[Path], tiny_dataset: Path, tmp_path: Path) -> None:
-    figures: dict[str, Any] = {
-        "f1": 0.4321,
-        "iou": 0.3,
-        "authentic_fpr": 0.0123,
-        "authentic_fp_fraction": 0.001,
-        "forged_recall": None,
-    }
-    group = {
-        "ensemble": figures,
-        "members": {"colour": figures},
-        "weights": {"colour": 1.0},
-        "temperatures": {"colour": 1.0},
-        "operating_point": {"threshold": 0.25, "min_area_fraction": 0.01},
-        "robustness": {"noise": {"f1": 0.21605}},
-    }
-    evaluation = tmp_path / "evaluation"
-    evaluation.mkdir()
-    (evaluation / "metrics.json").write_text(json.dumps({"task": "regions", "groups": {"v3": {}, "v4": group}}))
-    export(tiny_dataset, checkpoints[:1], tmp_path / "bundle", ONE_FORMAT, evaluation=evaluation)
-    card = (tmp_path / "bundle" / "card.md").read_text()
-    for line in (
-        "On the test split, group v4, at threshold 0.25, min_area_fraction 0.01 with colour weight 1 temperature 1,",
-        "| f1 | 0.4321 |",
-        "| authentic_fpr | 0.0123 |",
-        "| forged_recall | not measured |",
-        "| F1 left under the worst degradation | 0.5 |",
-    ):
-        assert line in card
+def test_the_card_shows_the_figures_of_each_member_on_val_and_says_where_those_on_test_are(
+    exported: ExportSummary,
+) -> None:
+    card, document = (exported.folder / "card.md").read_text(), exported.bundle
+    assert "| figure on val | ensemble | colour | ela |" in card
+    values = (owner.metrics["f1"] for owner in (document, *document.members))
+    assert f"| f1 | {' | '.join(f'{value:.4g}' for value in values)} |" in card
+    assert "`figures.md`" in card.partition("## Evaluation")[2].partition("##")[0]
 
 
 def test_two_models_of_one_member_are_refused(

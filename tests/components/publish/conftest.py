@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bundle import BUNDLE_FILE, MODEL, Bundle, BundleFile, BundleMember, ExportedNetwork, network_path
+from bundle import (
+    BUNDLE_FILE,
+    MODEL,
+    Bundle,
+    BundleFile,
+    BundleMember,
+    ExportedNetwork,
+    VerifiedBundle,
+    network_path,
+    read_bundle,
+)
 from bundle.document import FORMAT_SUFFIXES
 from bundle.regions.verdict import OperatingPoint
 from core.files import write_bytes
@@ -77,34 +87,61 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
 @pytest.fixture
 def make_evaluation(tmp_path: Path) -> MakeEvaluation:
-    """Write an evaluation of the members ``a`` and ``b`` with the figures given, as the evaluation step lays it out."""
+    """Write an evaluation of a bundle with the figures given, as the evaluation step lays it out."""
     made: list[Path] = []
 
     def make(
+        bundle: Path,
         f1: float | None = 0.6,
         authentic_fpr: float | None = 0.02,
         degraded: dict[str, float | None] | None = None,
-        members: tuple[str, ...] = ("a", "b"),
+        dataset_sha256: str = "1" * 64,
+        current: VerifiedBundle | None = None,
+        current_f1: float | None = None,
+        left_out: str = "",
     ) -> Path:
-        figures: dict[str, Any] = {
-            "f1": f1,
-            "iou": None,
-            "authentic_fpr": authentic_fpr,
-            "authentic_fp_fraction": 0.001,
-            "forged_recall": 0.7,
-        }
         worse = {"jpeg70": 0.5, "noise": 0.45} if degraded is None else degraded
-        group = {
-            "ensemble": figures,
-            "members": dict.fromkeys(members, figures),
-            "weights": dict.fromkeys(members, 1.0),
-            "temperatures": dict.fromkeys(members, 1.0),
-            "operating_point": {"threshold": 0.5, "min_area_fraction": 0.01, "note": "", "val": {}},
-            "robustness": {name: figures | {"f1": value} for name, value in worse.items()},
+        verified = read_bundle(bundle)
+        groups = {"bundle": _group(verified, f1, authentic_fpr, worse)}
+        if current is not None:
+            groups["current"] = _group(current, current_f1, authentic_fpr, worse)
+        document = {
+            "task": "regions",
+            "bundle": _identity(verified),
+            "current": None if current is None else _identity(current),
+            "left_out": left_out,
+            "main_dataset": "set",
+            "datasets": {"set": {"sha256": dataset_sha256}},
+            "recipe": {"degradations": list(worse)},
+            "groups": groups,
         }
         folder = tmp_path / f"evaluation-{len(made)}"
         made.append(folder)
-        write_bytes(folder / "metrics.json", json.dumps({"task": "regions", "groups": {"v4": group}}).encode())
+        write_bytes(folder / "metrics.json", json.dumps(document).encode())
+        write_bytes(folder / "figures.md", b"# figures\n")
         return folder
 
     return make
+
+
+def _identity(bundle: VerifiedBundle) -> dict[str, str]:
+    document = bundle.document
+    return {"name": document.name, "version": document.version, "sha256": bundle.sha256, "runtime": "onnx"}
+
+
+def _group(
+    bundle: VerifiedBundle, f1: float | None, authentic_fpr: float | None, degraded: dict[str, float | None]
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "f1": f1,
+        "iou": None,
+        "authentic_fpr": authentic_fpr,
+        "authentic_fp_fraction": 0.001,
+        "forged_recall": 0.7,
+    }
+    part = {"datasets": {"set": figures}}
+    return {
+        "ensemble": part,
+        "members": dict.fromkeys((member.name for member in bundle.document.members), part),
+        "robustness": {name: figures | {"f1": value} for name, value in degraded.items()},
+    }

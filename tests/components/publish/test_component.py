@@ -32,16 +32,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_refused_release_fails_the_pipeline(store: str, make_bundle: Make, make_evaluation: Make) -> None:
+    bundle = make_bundle()
     with pytest.raises(RuntimeError, match="publish"):
-        release(bundle=str(make_bundle()), evaluation=str(make_evaluation(f1=0.01)), store=store, recipe="{}")
+        release(bundle=str(bundle), evaluation=str(make_evaluation(bundle, f1=0.01)), store=store, recipe="{}")
     assert read_pointer(store, "forgery") is None
 
 
 def test_a_refused_release_is_only_recorded_where_the_recipe_says_so(
     store: str, make_bundle: Make, make_evaluation: Make
 ) -> None:
-    recipe = json.dumps({"on_refusal": "record"})
-    task = release(bundle=str(make_bundle()), evaluation=str(make_evaluation(f1=0.01)), store=store, recipe=recipe)
+    recipe, bundle = json.dumps({"on_refusal": "record"}), make_bundle()
+    task = release(bundle=str(bundle), evaluation=str(make_evaluation(bundle, f1=0.01)), store=store, recipe=recipe)
     assert task.outputs["Output"].metadata["decision"] == "refused"
     decision = json.loads((Path(task.outputs["Output"].path) / "decision.json").read_text())
     assert "f1" in [check["figure"] for check in decision["checks"] if not check["passed"]]

@@ -11,9 +11,10 @@ import pytest
 
 from bench.seaweed import SeaweedServer
 from bundle import BUNDLE_FILE, Pointer, fetch_release, read_bundle, read_pointer
+from bundle.releases import evaluation_uri
 from components.publish import publish as step
 from components.publish.__main__ import main
-from components.publish.publish import DECISION_FILE, RefusedError, publish
+from components.publish.publish import DECISION_FILE, Decision, RefusedError, publish
 from components.publish.recipe import PublishRecipe
 from core.errors import BadInputError, MismatchError, SettingsError, StorageError
 from core.storage import Store, open_store
@@ -40,16 +41,25 @@ def current(root: str) -> Pointer:
     return found[0]
 
 
+def release(
+    bundle: Path, make_evaluation: Make, root: str, output: Path, recipe: PublishRecipe = RECIPE, **figures: Any
+) -> Decision:
+    """Publish a bundle with an evaluation of it."""
+    return publish(bundle, make_evaluation(bundle, **figures), root, output, recipe)
+
+
 def test_a_release_lies_under_its_version_and_the_pointer_names_it(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
     bundle = make_bundle("1")
-    decision = publish(bundle, make_evaluation(), root, tmp_path / "out", RECIPE)
+    decision = release(bundle, make_evaluation, root, tmp_path / "out", RECIPE)
+    evaluated = current(root).evaluation_sha256[:16]
     assert decision.decision == "released"
     assert keys(root) == sorted(
         [
             "releases/forgery/1/bundle.json",
             "releases/forgery/1/card.md",
+            *(f"releases/forgery/1/evaluations/{evaluated}/{name}" for name in ("figures.md", "metrics.json")),
             *(f"releases/forgery/1/members/{name}/model.{end}" for name in "ab" for end in ("onnx", "ts")),
             "releases/forgery/current.json",
         ]
@@ -66,33 +76,33 @@ def test_a_later_release_names_the_one_before(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
     for version in ("1", "2"):
-        publish(make_bundle(version), make_evaluation(), root, tmp_path / version, RECIPE)
+        release(make_bundle(version), make_evaluation, root, tmp_path / version, RECIPE)
     assert (current(root).version, current(root).previous) == ("2", "1")
 
 
 def test_publishing_the_same_again_changes_nothing(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
-    publish(make_bundle(), make_evaluation(), root, tmp_path / "out", RECIPE)
+    release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE)
     before = [(info.key, info.etag, info.modified) for info in open_store(root).list()]
-    assert publish(make_bundle(), make_evaluation(), root, tmp_path / "out", RECIPE).decision == "current"
+    assert release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE).decision == "current"
     assert [(info.key, info.etag, info.modified) for info in open_store(root).list()] == before
 
 
 def test_a_version_never_changes(root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path) -> None:
-    publish(make_bundle("1", seed=0), make_evaluation(), root, tmp_path / "out", RECIPE)
+    release(make_bundle("1", seed=0), make_evaluation, root, tmp_path / "out", RECIPE)
     before = [(info.key, info.etag) for info in open_store(root).list()]
     with pytest.raises(MismatchError, match=r"releases/forgery/1 holds another bundle"):
-        publish(make_bundle("1", seed=1), make_evaluation(), root, tmp_path / "out", RECIPE)
+        release(make_bundle("1", seed=1), make_evaluation, root, tmp_path / "out", RECIPE)
     assert [(info.key, info.etag) for info in open_store(root).list()] == before
 
 
 def test_a_refused_release_uploads_nothing_and_says_by_which_figures(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
-    evaluation = make_evaluation(f1=0.2, authentic_fpr=0.3, degraded={"jpeg50": 0.01})
+    figures = {"f1": 0.2, "authentic_fpr": 0.3, "degraded": {"jpeg50": 0.01}}
     with pytest.raises(RefusedError) as caught:
-        publish(make_bundle(), evaluation, root, tmp_path / "out", RECIPE)
+        release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE, **figures)
     assert str(caught.value).splitlines() == [
         "forgery 1 is not released:",
         "  f1 is 0.2, must be at least 0.3 (min_f1)",
@@ -112,10 +122,10 @@ def test_a_refused_release_uploads_nothing_and_says_by_which_figures(
 def test_a_refused_release_leaves_the_pointer_where_it_was(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
-    publish(make_bundle("1"), make_evaluation(f1=0.8), root, tmp_path / "out", RECIPE)
+    release(make_bundle("1"), make_evaluation, root, tmp_path / "out", RECIPE, f1=0.8)
     before = read_pointer(root, "forgery")
     recipe = RECIPE.model_copy(update={"on_refusal": "record"})
-    decision = publish(make_bundle("2"), make_evaluation(f1=0.7), root, tmp_path / "out", recipe)
+    decision = release(make_bundle("2"), make_evaluation, root, tmp_path / "out", recipe, f1=0.7)
     assert decision.decision == "refused"
     assert [str(check) for check in decision.failed] == [
         "f1 is 0.7, must be at least 0.75 (current release 1, margin 0.05)"
@@ -128,51 +138,51 @@ def test_an_evaluation_without_degradations_does_not_pass_a_floor(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
     with pytest.raises(RefusedError, match="robustness was not measured"):
-        publish(make_bundle(), make_evaluation(degraded={}), root, tmp_path / "out", RECIPE)
+        release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE, degraded={})
 
 
 def test_a_gate_of_another_task_is_refused(make_bundle: Make, make_evaluation: Make, tmp_path: Path) -> None:
     recipe = PublishRecipe(gate={"min_auc": 0.9})
     with pytest.raises(SettingsError, match=r"min_auc = 0\.9: unknown key; allowed: .*min_f1"):
-        publish(make_bundle(), make_evaluation(), str(tmp_path / "store"), tmp_path / "out", recipe)
+        release(make_bundle(), make_evaluation, str(tmp_path / "store"), tmp_path / "out", recipe)
 
 
-def test_an_evaluation_of_another_task_is_refused(make_bundle: Make, tmp_path: Path) -> None:
-    video = {"auc": 0.9, "ap": 0.9, "eer": 0.1, "balanced_accuracy": 0.9, "tpr_at_fpr_1": 0.5, "tpr_at_fpr_5": 0.6}
-    video |= {"macro_f1": 0.8, "ece": 0.1, "recall_forged": 0.8, "recall_authentic": 0.9}
-    group = {
-        "ensemble": {"datasets": {"set": {"video": video}}}, "members": {"a": {}, "b": {}}, "robustness": {},
-        "weights": {"a": 1.0, "b": 1.0}, "temperatures": {"a": 1.0, "b": 1.0}, "operating_point": {"threshold": 0.5},
-    }  # fmt: skip
-    folder = tmp_path / "evaluation"
-    folder.mkdir()
-    document = {"task": "faces", "main_dataset": "set", "groups": {"second": group}}
-    (folder / "metrics.json").write_text(json.dumps(document))
-    with pytest.raises(MismatchError, match="is of task faces, the bundle of regions"):
-        publish(make_bundle(), folder, str(tmp_path / "store"), tmp_path / "out", RECIPE)
-
-
-def test_an_evaluation_of_other_members_is_refused(
+def test_an_evaluation_of_another_bundle_is_refused(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
-    with pytest.raises(MismatchError, match="is of a, c; the bundle holds a, b"):
-        publish(make_bundle(), make_evaluation(members=("a", "c")), root, tmp_path / "out", RECIPE)
+    bundle, other = make_bundle("1"), make_bundle("2")
+    hashes = [read_bundle(path).sha256 for path in (other, bundle)]
+    with pytest.raises(MismatchError, match=f"sha256 {hashes[0]}, .* has {hashes[1]}; evaluate the bundle"):
+        publish(bundle, make_evaluation(other), root, tmp_path / "out", RECIPE)
+    assert keys(root) == []
 
 
-def test_a_group_that_was_not_evaluated_is_an_error_with_a_suggestion(
+def test_an_evaluation_of_trained_models_alone_is_refused(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
-    with pytest.raises(SettingsError, match="Did you mean 'v4'"):
-        publish(
-            make_bundle(),
-            make_evaluation(),
-            root,
-            tmp_path / "out",
-            RECIPE.model_copy(update={"evaluation_group": "v"}),
-        )
+    bundle = make_bundle()
+    evaluation = make_evaluation(bundle)
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    (evaluation / "metrics.json").write_text(json.dumps(metrics | {"bundle": None}))
+    with pytest.raises(MismatchError, match="of trained models alone; evaluate the bundle: --bundle"):
+        publish(bundle, evaluation, root, tmp_path / "out", RECIPE)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"task": "regions", "groups": {"v4": {}}}', b'{"groups": []}'])
+def test_what_was_measured_lies_beside_the_release(
+    root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
+) -> None:
+    bundle = make_bundle()
+    evaluation = make_evaluation(bundle)
+    publish(bundle, evaluation, root, tmp_path / "out", RECIPE)
+    beside = open_store(evaluation_uri(root, "forgery", "1", current(root).evaluation_sha256))
+    for name in ("metrics.json", "figures.md"):
+        assert beside.read(name) == (evaluation / name).read_bytes()
+    assert fetch_release(root, "forgery", tmp_path / "fetched").sha256 == read_bundle(bundle).sha256
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{}", b'{"task": "regions", "bundle": {}, "groups": {}}', b'{"groups": []}']
+)
 def test_what_is_no_evaluation_is_refused(root: str, make_bundle: Make, tmp_path: Path, content: bytes | None) -> None:
     folder = tmp_path / "evaluation"
     folder.mkdir()
@@ -189,14 +199,14 @@ def test_a_bundle_altered_by_one_byte_is_not_published(
     path = bundle / "members" / "b" / "model.ts"
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
     with pytest.raises(MismatchError, match=r"members/b/model\.ts"):
-        publish(bundle, make_evaluation(), root, tmp_path / "out", RECIPE)
+        release(bundle, make_evaluation, root, tmp_path / "out", RECIPE)
     assert keys(root) == []
 
 
 def test_what_is_read_back_altered_does_not_become_current(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(make_bundle("1"), make_evaluation(), root, tmp_path / "out", RECIPE)
+    release(make_bundle("1"), make_evaluation, root, tmp_path / "out", RECIPE)
     upload = S3Store.upload
 
     def tampered(store: S3Store, path: Path, key: str, **options: Any) -> None:
@@ -206,7 +216,7 @@ def test_what_is_read_back_altered_does_not_become_current(
 
     monkeypatch.setattr(S3Store, "upload", tampered)
     with pytest.raises(MismatchError, match=r"releases/forgery/2/members/b/model\.onnx"):
-        publish(make_bundle("2"), make_evaluation(), root, tmp_path / "out", RECIPE)
+        release(make_bundle("2"), make_evaluation, root, tmp_path / "out", RECIPE)
     assert current(root).version == "1"
 
 
@@ -223,9 +233,9 @@ def test_an_upload_that_was_cut_off_is_completed_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(S3Store, "upload", cut_off)
         with pytest.raises(StorageError, match="the line went dead"):
-            publish(make_bundle(), make_evaluation(), root, tmp_path / "out", RECIPE)
+            release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE)
     assert read_pointer(root, "forgery") is None
-    assert publish(make_bundle(), make_evaluation(), root, tmp_path / "out", RECIPE).decision == "released"
+    assert release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE).decision == "released"
     fetch_release(root, "forgery", tmp_path / "fetched")
 
 
@@ -234,12 +244,12 @@ def test_publishers_at_the_same_time_all_succeed_and_their_pointers_form_a_chain
 ) -> None:
     versions = ["1", "2", "3"]
     bundles = {version: make_bundle(version) for version in versions}
-    evaluation = make_evaluation()
+    evaluations = {version: make_evaluation(bundle) for version, bundle in bundles.items()}
     together = Barrier(len(versions))
 
     def run(version: str) -> str | None:
         together.wait()
-        return publish(bundles[version], evaluation, root, tmp_path / version, RECIPE).previous
+        return publish(bundles[version], evaluations[version], root, tmp_path / version, RECIPE).previous
 
     with ThreadPoolExecutor(len(versions)) as pool:
         previous = dict(zip(versions, pool.map(run, versions), strict=True))
@@ -255,7 +265,8 @@ def test_publishers_at_the_same_time_all_succeed_and_their_pointers_form_a_chain
 def test_publishers_of_one_bundle_at_the_same_time_agree(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path
 ) -> None:
-    bundle, evaluation, together = make_bundle(), make_evaluation(), Barrier(3)
+    bundle, together = make_bundle(), Barrier(3)
+    evaluation = make_evaluation(bundle)
 
     def run(number: int) -> str:
         together.wait()
@@ -271,7 +282,8 @@ def test_who_loses_the_race_is_checked_against_the_winner(
     root: str, make_bundle: Make, make_evaluation: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move = step._move
-    better = make_bundle("better"), make_evaluation(f1=0.9)
+    bundle = make_bundle("better")
+    better = bundle, make_evaluation(bundle, f1=0.9)
 
     def late(store: Store, pointer: Pointer, etag: str | None) -> bool:
         if pointer.version == "worse":
@@ -281,7 +293,7 @@ def test_who_loses_the_race_is_checked_against_the_winner(
 
     monkeypatch.setattr(step, "_move", late)
     with pytest.raises(RefusedError, match=r"f1 is 0\.6, must be at least 0\.85 \(current release better"):
-        publish(make_bundle("worse"), make_evaluation(f1=0.6), root, tmp_path / "worse", RECIPE)
+        release(make_bundle("worse"), make_evaluation, root, tmp_path / "worse", RECIPE, f1=0.6)
     assert current(root).version == "better"
 
 
@@ -290,7 +302,7 @@ def test_a_pointer_that_never_stands_still_is_given_up_on(
 ) -> None:
     monkeypatch.setattr(step, "_move", lambda *_: False)
     with pytest.raises(StorageError, match="5 times in a row; publish again"):
-        publish(make_bundle(), make_evaluation(), root, tmp_path / "out", RECIPE)
+        release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE)
 
 
 def test_keys_that_may_not_write_give_an_error_and_publish_nothing(
@@ -305,7 +317,7 @@ def test_keys_that_may_not_write_give_an_error_and_publish_nothing(
         for name, value in seaweed.reader_environment.items():
             patch.setenv(name, value)
         with pytest.raises(StorageError, match="AccessDenied") as caught:
-            publish(make_bundle(), make_evaluation(), root, tmp_path / "out", RECIPE)
+            release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE)
     assert seaweed.reader_environment["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
     assert f"{root}/releases/forgery/1/{BUNDLE_FILE}" in str(caught.value)
     assert keys(root) == []
@@ -313,7 +325,7 @@ def test_keys_that_may_not_write_give_an_error_and_publish_nothing(
 
 def test_a_folder_is_a_store_too(make_bundle: Make, make_evaluation: Make, tmp_path: Path) -> None:
     root = str(tmp_path / "store")
-    publish(make_bundle(), make_evaluation(), root, tmp_path / "out", RECIPE)
+    release(make_bundle(), make_evaluation, root, tmp_path / "out", RECIPE)
     assert fetch_release(root, "forgery", tmp_path / "fetched").document.version == "1"
 
 
@@ -324,7 +336,8 @@ def test_the_command_line_ends_with_an_error_when_refused(
     recipe.write_text("gate: {min_f1: 0.5}\n")
 
     def arguments(f1: float) -> list[str]:
-        places = {"bundle": make_bundle(), "evaluation": make_evaluation(f1=f1, degraded={"noise": f1})}
+        bundle = make_bundle()
+        places = {"bundle": bundle, "evaluation": make_evaluation(bundle, f1=f1, degraded={"noise": f1})}
         given = [f"--{name}={value}" for name, value in places.items()]
         return [*given, f"--store={root}", f"--output={tmp_path / 'out'}", f"--recipe={recipe}"]
 
@@ -332,30 +345,6 @@ def test_the_command_line_ends_with_an_error_when_refused(
     assert "f1 is 0.4, must be at least 0.5 (min_f1)" in capsys.readouterr().err
     assert main(arguments(0.6)) == 0
     assert capsys.readouterr().out.startswith("forgery 1: released")
-
-
-def test_an_ensemble_that_was_evaluated_as_it_is_released_has_no_differences(
-    make_bundle: Make, make_evaluation: Make, tmp_path: Path
-) -> None:
-    decision = publish(make_bundle(), make_evaluation(), str(tmp_path / "store"), tmp_path / "out", RECIPE)
-    assert decision.differences == ()
-
-
-def test_weights_temperatures_and_threshold_that_were_not_evaluated_are_listed(
-    make_bundle: Make, make_evaluation: Make, tmp_path: Path
-) -> None:
-    evaluation = make_evaluation()
-    metrics = json.loads((evaluation / "metrics.json").read_text())
-    group = metrics["groups"]["v4"]
-    group["weights"]["a"], group["temperatures"]["b"], group["operating_point"]["threshold"] = 3.0, 1.5, 0.25
-    (evaluation / "metrics.json").write_text(json.dumps(metrics))
-    decision = publish(make_bundle(), evaluation, str(tmp_path / "store"), tmp_path / "out", RECIPE)
-    assert decision.differences == (
-        "weight of a: 0.75 in the evaluation, 0.5 in the bundle",
-        "weight of b: 0.25 in the evaluation, 0.5 in the bundle",
-        "temperature of b: 1.5 in the evaluation, 1 in the bundle",
-        "threshold: 0.25 in the evaluation, 0.5 in the bundle",
-    )
 
 
 def test_publication_needs_no_torch() -> None:

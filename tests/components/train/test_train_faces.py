@@ -18,6 +18,7 @@ from data.shards import ShardReader
 from judging.bootstrap import Bootstrap
 from media.extraction import ExtractionSpec, FaceSpec, SampleSpec
 from models.checkpoint import load_network, read_checkpoint
+from tasks.faces.heatmap_models import TrainedHeatmaps
 from tasks.faces.heatmaps import evaluate_heatmaps
 
 SPOTTER = {
@@ -91,9 +92,9 @@ def test_real_faces_are_split_by_pair_trained_on_and_evaluated(real_media, tmp_p
     output = _train(tmp_path / "index", tmp_path)
     metrics = json.loads((output / "model.json").read_text())["metrics"]
     assert all(np.isfinite(value) for value in metrics.values())
-    found = evaluate_heatmaps(
-        load_network(output / "clips_v3_best.pth"), index.where(split="val"), ShardReader(index.shards), seed=0,
-        count=6, device="cpu", bootstrap=Bootstrap(resamples=20),
-    )  # fmt: skip
+    model = TrainedHeatmaps(load_network(output / "clips_v3_best.pth"), "cpu")
+    val, reader = index.where(split="val"), ShardReader(index.shards)
+    quick = Bootstrap(resamples=20)
+    found = evaluate_heatmaps(model, val, reader, seed=0, count=6, device="cpu", bootstrap=quick)
     assert list(found.figures["maps"]) == ["multi", "single", "centre"]
     assert found.figures["pictures"] == 6

@@ -16,7 +16,6 @@ from components.evaluate.evaluate import evaluate
 from core.errors import BadInputError, MismatchError, SettingsError
 from data.index import INDEX_FILE, SPEC_FILE, read_index, write_index
 from judging.guard import SplitLeakError
-from tasks.evaluation import read_evaluation
 
 Make = Callable[..., Path]
 BASE = {"max_authentic_fpr": 0.4, "bootstrap": {"resamples": 30}, "degradations": [], "heatmaps": 0, "gallery": 2}
@@ -136,18 +135,6 @@ def test_strata_robustness_and_heatmaps_are_there(metrics: dict[str, Any]) -> No
     assert {"all", "detected", "small"} <= set(next(iter(metrics["heatmaps"]["spotter"]["maps"].values())))
 
 
-def test_the_gate_reads_the_figures_of_the_first_data_set(evaluated: Path, metrics: dict[str, Any]) -> None:
-    read = read_evaluation(evaluated, "second")
-    group = metrics["groups"]["second"]
-    video = group["ensemble"]["datasets"]["skimage"]["video"]
-    assert read.task == "faces"
-    assert read.figures.gate["auc"] == video["auc"]
-    assert read.figures.gate["tpr"] == video["recall_forged"]
-    assert read.figures.gate["authentic_fpr"] == pytest.approx(video["authentic_fpr"])
-    assert read.decision == {"threshold": group["operating_point"]["threshold"]}
-    assert {name: share.weight for name, share in read.members.items()} == pytest.approx(group["weights"])
-
-
 def test_the_report_shows_it_all(evaluated: Path) -> None:
     report = (evaluated / "report.html").read_text()
     for title in (
@@ -183,16 +170,6 @@ def test_one_data_set_chooses_and_another_is_measured_on(
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found["main_dataset"] == "elsewhere"
     assert found["groups"]["first"]["operating_point"] == metrics["groups"]["first"]["operating_point"]
-
-
-def test_settings_of_the_recipe_take_the_place_of_what_is_fitted(
-    tiny_faces: Path, stages: dict[str, list[Path]], tmp_path: Path
-) -> None:
-    members = {"first": {"spotter": {"weight": 3, "temperature": 2}}}
-    evaluate(tiny_faces, {"first": stages["first"]}, tmp_path, recipe(members=members))
-    group = json.loads((tmp_path / "metrics.json").read_text())["groups"]["first"]
-    assert group["weights"] == {"spotter": 3, "genconvit": 1}
-    assert group["temperatures"] == {"spotter": 2, "genconvit": 1}
 
 
 def test_what_cannot_be_evaluated_is_refused(

@@ -18,6 +18,7 @@ from media.spec import InputSpec, PreprocessingSpec
 from models.checkpoint import LoadedNetwork
 from models.family import Family
 from models.network import Network, only
+from tasks.faces.heatmap_models import TrainedHeatmaps
 from tasks.faces.heatmaps import centre_map, evaluate_heatmaps, matched_iou, matched_level, pointing
 
 SPEC = InputSpec(views={"face": {"size": 64, "margin": 1.0}})
@@ -69,7 +70,7 @@ def data(tiny_faces):
 
 def _evaluate(data, **options):
     given = {"seed": 0, "count": 30, "device": "cpu", "bootstrap": Bootstrap(resamples=200)} | options
-    return evaluate_heatmaps(_model(), *data, **given)
+    return evaluate_heatmaps(TrainedHeatmaps(_model(), "cpu"), *data, **given)
 
 
 def test_the_maximum_of_a_map_points_and_equal_maxima_share():
@@ -152,12 +153,12 @@ def test_figures_depend_on_the_seed_and_not_on_how_they_are_computed(data, optio
 
 
 def test_what_has_no_heatmaps_or_no_faces_is_refused(data):
-    index, reader = data
+    (index, reader), model = data, TrainedHeatmaps(_model(), "cpu")
     options = {"seed": 0, "count": 4, "device": "cpu"}
     with pytest.raises(SettingsError, match="family tiny has no heatmaps"):
-        evaluate_heatmaps(_model(False), index, reader, **options)
+        TrainedHeatmaps(_model(False), "cpu")
     with pytest.raises(BadInputError, match="none"):
-        evaluate_heatmaps(_model(), index.where(label=1), reader, **options)
+        evaluate_heatmaps(model, index.where(label=1), reader, **options)
     pictures = SampleIndex(index.table, SampleSpec(), index.shards, index.sha256)
     with pytest.raises(BadInputError, match="whole pictures"):
-        evaluate_heatmaps(_model(), pictures, reader, **options)
+        evaluate_heatmaps(model, pictures, reader, **options)

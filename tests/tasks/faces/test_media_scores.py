@@ -12,8 +12,9 @@ from bundle.faces.scores import medium_probability, probability, track_probabili
 from bundle.faces.verdict import FaceDecision
 from core.errors import BadInputError, MismatchError
 from judging.bootstrap import Bootstrap
+from judging.calibration import EnsembleWeights
 from judging.choice import Choice
-from tasks.faces.calibration import calibrate_media, choose_media_threshold
+from tasks.faces.calibration import calibrate_media, choose_media_threshold, keep_media_threshold
 from tasks.faces.evaluation_figures import dataset_figures, forgetting
 from tasks.faces.evaluation_groups import ChosenGroup, Part
 from tasks.faces.evaluation_table import write_media_table
@@ -110,6 +111,14 @@ def test_the_ceiling_holds_and_no_better_threshold_is_under_it(
     assert free.figures["balanced_accuracy"] >= choice.figures["balanced_accuracy"] - 1e-9
 
 
+def test_a_threshold_that_is_kept_has_the_figures_that_it_had_when_it_was_chosen() -> None:
+    media = collected(*(medium(n % 2, ([n - 4.5 + 3 * (n % 2)], None), group=f"m{n}") for n in range(10)))
+    one = {"a": Calibration(2.0)}
+    chosen = choose_media_threshold(media, one, rule="ceiling", max_authentic_fpr=0.3)
+    kept = keep_media_threshold(media, one, chosen.decision, max_authentic_fpr=0.3, note="kept")
+    assert (kept.decision, kept.figures, kept.meets_ceiling) == (chosen.decision, chosen.figures, chosen.meets_ceiling)
+
+
 def test_val_of_one_class_is_refused() -> None:
     media = collected(medium(1, ([1], None)))
     with pytest.raises(BadInputError, match="no authentic media"):
@@ -168,14 +177,18 @@ def test_media_without_a_score_are_counted_and_enter_no_figure() -> None:
     found, expected = (dataset_figures(media, part, bootstrap) for media in (mixed, alone))
     assert (found.pop("abstained"), expected.pop("abstained")) == (1, 0)
     assert found == expected
-    group = ChosenGroup("first", {"a": "a"}, {"ensemble": part}, "")
+    group = ChosenGroup("first", {"a": "a"}, {"ensemble": part}, EnsembleWeights({}, False, ""))
     assert forgetting([group], {"d": mixed}, bootstrap) == forgetting([group], {"d": alone}, bootstrap)
 
 
 def test_the_table_has_no_score_where_a_model_abstained(tmp_path: Path) -> None:
     media = collected(medium(0, ([1.0], None)), without(medium(1, ([1.0], None), group="h"), "a"))
     part = Part({"a": Calibration()}, Choice(FaceDecision(threshold=0.5), True, "", {}))
-    write_media_table(tmp_path / "t.parquet", [ChosenGroup("x", {"a": "a"}, {"ensemble": part}, "")], {"d": media})
+    write_media_table(
+        tmp_path / "t.parquet",
+        [ChosenGroup("x", {"a": "a"}, {"ensemble": part}, EnsembleWeights({}, False, ""))],
+        {"d": media},
+    )
     table = pq.read_table(tmp_path / "t.parquet")
     assert table["score"].to_pylist() == [pytest.approx(sigmoid(1)), None]
     assert table["called_manipulated"].to_pylist() == [True, None]

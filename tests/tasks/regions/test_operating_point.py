@@ -3,7 +3,7 @@ import pytest
 
 from core.errors import BadInputError
 from judging.guard import SplitLeakError
-from tasks.regions.operating_point import choose_operating_point, point_of
+from tasks.regions.operating_point import choose_operating_point, keep_operating_point, point_of
 from tasks.regions.statistics import BINS
 
 FORGED = np.array([[1] * 5 + [0] * 5], bool)
@@ -87,3 +87,15 @@ def test_only_val_is_accepted(collect, random_pictures, split):
 def test_a_class_that_is_absent_is_named(collect, picture, missing):
     with pytest.raises(BadInputError, match=missing):
         choose_operating_point(collect([picture]), max_authentic_fpr=0.1)
+
+
+def test_a_point_that_is_kept_has_the_figures_that_it_had_when_it_was_chosen(collect, random_pictures):
+    statistics = collect(random_pictures(3, 20))
+    chosen = choose_operating_point(statistics, max_authentic_fpr=0.2, min_areas=[0.0, 0.05])
+    kept = keep_operating_point(statistics, point_of(chosen), max_authentic_fpr=0.2, note="kept")
+    assert (kept.decision, kept.figures, kept.meets_ceiling) == (chosen.decision, chosen.figures, chosen.meets_ceiling)
+    assert kept.note == "kept"
+    with pytest.raises(SplitLeakError):
+        keep_operating_point(
+            collect(random_pictures(3, 4), split="test"), point_of(chosen), max_authentic_fpr=1.0, note=""
+        )

@@ -32,7 +32,7 @@ def test_the_defaults_are_those_of_earlier_recipes():
     ("settings", "changes", "words"),
     [
         (RegionsSampling, {"pseudo_fakes": {}}, ["pseudo_fakes", "unknown key"]),
-        (RegionsEvaluate, {"calibrate": True}, ["calibrate", "unknown key"]),
+        (RegionsEvaluate, {"heatmaps": 1}, ["heatmaps", "unknown key"]),
         (RegionsEvaluate, {"min_areas": []}, ["min_areas"]),
         (RegionsExport, {"pixels_per_picture": 1}, ["pixels_per_picture", "1"]),
         (RegionsGate, {"min_auc": 0.5}, ["min_auc", "unknown key"]),

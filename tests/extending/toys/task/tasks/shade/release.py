@@ -5,5 +5,6 @@ from tasks.task import ReleaseFigures
 
 def release_figures(group, document):
     """Return the group's figures."""
-    figures = {name: group["ensemble"][name] for name in ("accuracy", "authentic_fpr")}
-    return ReleaseFigures(gate=figures | {"robustness": None}, shown=figures)
+    names, main = ("accuracy", "authentic_fpr"), document["main_dataset"]
+    figures = {name: group["ensemble"]["datasets"][main][name] for name in names}
+    return ReleaseFigures(gate=figures | {"robustness": None}, shown=figures, members={})

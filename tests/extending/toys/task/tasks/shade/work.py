@@ -17,6 +17,7 @@ from judging.choice import Choice
 from judging.members import load_model
 from media.view import stack
 from models.inputs import Normalize
+from tasks.exported import ExportedNetwork
 from tasks.task import EvaluationSummary, Fitted, TrainingSamples
 
 DECISION = ShadeDecision(threshold=0.5)
@@ -45,10 +46,10 @@ def training_samples(request):
     return TrainingSamples(Thumbs(request), default_collate, np.ones(len(request.index)))
 
 
-def probabilities(network, input_spec, index, reader, device="cpu"):
+def probabilities(network, input_spec, index, reader, device="cpu", *, normalise=True):
     """Return the probability of each row of an index."""
     network.eval()
-    normalize, found = Normalize(input_spec).to(device), []
+    normalize, found = Normalize(input_spec).to(device) if normalise else torch.nn.Identity(), []
     for row in index.rows():
         sample = load_sample(row, reader)
         batch = stack(input_spec.views, [{name: view.cut(sample) for name, view in input_spec.views.items()}])
@@ -76,22 +77,29 @@ def validate(request):
 
 
 def evaluate(request):
-    """Write the figures of each group's first model on test."""
+    """Write the figures of each group's first model, and of each bundle's first member, on test."""
     index = read_index(request.datasets[0]).where(split="test")
     reader, groups = ShardReader(index.shards, request.cache), {}
     for name, models in request.models.items():
         loaded = load_model(models[0], "cpu")
-        found = figures(index.column("label"), probabilities(loaded.network, loaded.spec.input, index, reader))
-        groups[name] = {
-            "ensemble": found,
-            "members": {loaded.member: found},
-            "operating_point": DECISION.model_dump(),
-            "weights": {loaded.member: 1.0},
-            "temperatures": {loaded.member: 1.0},
-        }
-    write_text(request.output / "metrics.json", json.dumps({"task": "shade", "groups": groups}))
+        groups[name] = probabilities(loaded.network, loaded.spec.input, index, reader)
+    for name, judged in request.bundles.items():
+        member = judged.bundle.document.members[0]
+        exported = ExportedNetwork(member, judged.networks[member.name])
+        groups[name] = probabilities(exported, member.input, index, reader, normalise=False)
+    labels = index.column("label")
+    ensembles = {name: figures(labels, found) for name, found in groups.items()}
+    document = {
+        "task": "shade",
+        **request.identities,
+        "main_dataset": "main",
+        "datasets": {"main": {"sha256": index.sha256}},
+        "recipe": request.settings.model_dump(mode="json"),
+        "groups": {name: {"ensemble": {"datasets": {"main": one}}} for name, one in ensembles.items()},
+    }
+    write_text(request.output / "metrics.json", json.dumps(document))
     write_text(request.output / "report.html", "<p>shade</p>")
-    return EvaluationSummary({name: group["ensemble"] for name, group in groups.items()}, len(index), 0)
+    return EvaluationSummary(ensembles, len(index), 0)
 
 
 def fit(job):
