@@ -46,7 +46,10 @@ def test_the_component_judges_the_bundle_beside_the_models_of_the_stages_before(
 
     recipe = tiny_recipe | {"epochs": 1}
     members = [
-        {stage: json.dumps(recipe | {"member": member, "stage": stage}) for stage in ("v3", "v4")}
+        {
+            stage: json.dumps(recipe | {"member": member, "stage": stage, "base_stage": base})
+            for stage, base in (("v3", None), ("v4", "v3"))
+        }
         for member in ("a", "b")
     ]
     store = tmp_path / "models"

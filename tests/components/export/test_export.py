@@ -206,7 +206,7 @@ def test_the_same_inputs_give_the_same_bytes(checkpoints: list[Path], tiny_datas
 def test_the_card_tells_what_a_person_must_know(exported: ExportSummary, tiny_dataset: Path) -> None:
     card = (exported.folder / "card.md").read_text()
     document = exported.bundle
-    assert card.startswith(f"# forgery {document.version}\n")
+    assert card.startswith(f"# regions {document.version}\n")
     assert "| train | 12 | 6 | 6 | 12 |" in card
     assert "| val | 6 | 3 | 3 | 6 |" in card
     assert f"probability of {document.decision.threshold:g} on" in card

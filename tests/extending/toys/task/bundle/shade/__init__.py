@@ -5,10 +5,13 @@ from pydantic import BaseModel, Field
 
 from bundle.serving import PICTURE, Analyzer, Served
 from bundle.task import BundleTask
+from bundle.work import Stages
 from core.settings import Settings
 from media.pictures import decode_picture
 from media.tensors import TensorSpec
 from media.view import StoredSample, stack
+
+STAGES = ("decode", "queue", "inference")
 
 
 class ShadeDecision(Settings):
@@ -31,19 +34,27 @@ class ShadeAnswer(BaseModel):
     probability: float
 
 
-def probability_of(bundle, networks, rgb):
-    """Return the ensemble's probability of pixels uint8 [H, W, 3]."""
+def items_of(bundle, rgb):
+    """Return what each member's network reads of pixels uint8 [H, W, 3], as batches of one."""
+    sample = StoredSample(rgb)
+    return {
+        member.name: stack(member.input.views, [{name: view.cut(sample) for name, view in member.input.views.items()}])
+        for member in bundle.members
+    }
+
+
+def probability_of(bundle, outputs):
+    """Return the ensemble's probability, given the networks' outputs by member."""
     total = 0.0
     for member in bundle.members:
-        cut = {name: view.cut(StoredSample(rgb)) for name, view in member.input.views.items()}
-        logits = networks[member.name]["model"](stack(member.input.views, [cut]))["logits"]
+        logits = outputs[member.name]["logits"]
         total += member.weight / (1 + float(np.exp(-logits[0, 0] / member.temperature)))
     return total
 
 
-def answer_of(bundle, networks, rgb):
-    """Return the answer on pixels uint8 [H, W, 3]."""
-    probability = probability_of(bundle, networks, rgb)
+def answer_of(bundle, outputs):
+    """Return the answer, given the networks' outputs by member."""
+    probability = probability_of(bundle, outputs)
     verdict = bundle.classes[probability >= bundle.decision.threshold]
     return {"verdict": verdict, "probability": round(probability, 6)}
 
@@ -55,14 +66,21 @@ class ShadeAnalyzer(Analyzer):
 
     async def analyze_picture(self, data, options):
         """Analyze a picture file."""
-        answer = answer_of(self.document, self.workbench.networks, decode_picture(data))
+        answer = answer_of(self.document, await self._outputs(decode_picture(data)))
         answer["probability"] = round(answer["probability"], options.digits)
         return ShadeAnswer(**answer).model_dump_json().encode()
 
     async def infer(self, arrays):
         """Analyze decoded pixels."""
-        probability = probability_of(self.document, self.workbench.networks, arrays[PICTURE])
+        probability = probability_of(self.document, await self._outputs(arrays[PICTURE]))
         return {"probability": np.array([probability], dtype=np.float32)}
+
+    async def _outputs(self, rgb):
+        items = {
+            member: [{name: array[0] for name, array in batch.items()}]
+            for member, batch in items_of(self.document, rgb).items()
+        }
+        return await self.workbench.infer(items, Stages(STAGES))
 
 
 class ShadeTask(BundleTask):
@@ -70,16 +88,15 @@ class ShadeTask(BundleTask):
 
     name = "shade"
     decision = ShadeDecision
-    served = Served(
-        answer=ShadeAnswer, stages=("decode", "queue", "inference"), outcomes=("judged",), options=ShadeOptions
-    )
+    served = Served(answer=ShadeAnswer, stages=STAGES, outcomes=("judged",), options=ShadeOptions)
 
     def check(self, bundle):
         """Take every bundle."""
 
     def analyze_file(self, bundle, networks, data, options):
         """Analyze a picture."""
-        return answer_of(bundle, networks, decode_picture(data))
+        batches = items_of(bundle, decode_picture(data))
+        return answer_of(bundle, {member: networks[member]["model"](batch) for member, batch in batches.items()})
 
     def analyzer(self, bundle, workbench):
         """Build what analyzes pictures for a server."""
