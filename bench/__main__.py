@@ -15,6 +15,7 @@ from core.files import write_text
 NAMES = (
     "training",
     "reading",
+    "ranges",
     "latency",
     "int8",
     "extraction",

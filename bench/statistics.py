@@ -184,7 +184,7 @@ def _face_figures(folder: Path) -> int:
             name: Part(members, choose_media_threshold(val, members, rule="ceiling", max_authentic_fpr=0.05))
             for name, members in together.items()
         }
-        chosen.append(ChosenGroup(stage, keys, parts, fitted.weights.note))
+        chosen.append(ChosenGroup(stage, keys, parts, fitted.weights))
     for group in chosen:
         for part in group.parts.values():
             dataset_figures(test, part, BOOTSTRAP)

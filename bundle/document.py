@@ -24,6 +24,7 @@ FORMAT_SUFFIXES: dict[Format, str] = {"torchscript": ".ts", "onnx": ".onnx"}
 INT8_SUFFIX = ".int8.onnx"
 Precision = Literal["fp32", "int8"]
 MODEL, CLIP = "model", "clip"  # names of a member's networks
+HEATMAP = "heatmap"  # name of the output that shows where an item looks manipulated, 0..1
 
 WEIGHT_SUM_TOLERANCE = 1e-3  # weights are stored with six decimals
 

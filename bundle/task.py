@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from bundle.analyzers import Analyzer, Served, Workbench
 from bundle.document import Bundle
 from bundle.reading import VerifiedBundle
 from bundle.runtimes import Networks
-from bundle.serving import Analyzer, Served, Workbench
 from core.registry import Registry
 from core.settings import Settings
 

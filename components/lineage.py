@@ -12,9 +12,9 @@ from core.artifacts import fetch, keep
 from core.errors import BadInputError
 from core.files import write_text
 from core.storage import join
+from judging.members import MODEL_FILE
 
 LINEAGE_FILE = "lineage.json"  # a list of {"stage", "address"} of the stages before, and this one's where kept
-MODEL_FILE = "model.json"
 
 
 def record(model: Path, base: Path | None, models: str) -> None:

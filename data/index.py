@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from core.errors import BadInputError, MismatchError
 from core.files import atomic_write, sha256_file, write_text
-from data.samples import sample_id as sample_id
 from media.extraction import SampleSpec, read_spec
 
 INDEX_FILE = "index.parquet"

@@ -17,7 +17,7 @@ from components import images as names
 from core.cli import run as run_command_line
 from core.errors import SettingsError
 from images.client import ENVIRONMENT, DockerError, docker_client, require_engine
-from pipelines.images import build_tag, reference
+from pipelines.references import build_tag, reference
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BASE_IMAGE = "veriframe-base:bookworm"

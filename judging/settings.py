@@ -46,5 +46,5 @@ class InferenceSettings(Settings):
 
         available = torch.cuda.is_available()
         if self.device == "cuda" and not available:
-            raise SettingsError("judging.device = 'cuda': PyTorch finds no GPU here; use 'cpu' or 'auto'")
+            raise SettingsError("inference.device = 'cuda': PyTorch finds no GPU here; use 'cpu' or 'auto'")
         return torch.device("cpu" if self.device == "cpu" or not available else "cuda")

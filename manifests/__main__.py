@@ -12,7 +12,7 @@ from core import files
 from core.cli import run
 from core.errors import SettingsError
 from manifests.kubectl import BUILD, kubectl
-from pipelines import images
+from pipelines import references
 
 HERE = Path(__file__).resolve().parent
 IMAGES = {"cpu": names.SERVING_CPU, "gpu": names.SERVING}
@@ -56,7 +56,7 @@ def render(overlay: str, bundle: str, registry: str | None = None, tag: str | No
         raise SettingsError(f"bundle is {bundle!r}: pods fetch it, so it must begin with s3://")
     if tag == "latest":
         raise SettingsError("tag 'latest' names no fixed build; give a git SHA, a version or a sha256: digest")
-    reference = images.reference(IMAGES[overlay], registry, tag)
+    reference = references.reference(IMAGES[overlay], registry, tag)
     digest = "@" in reference
     name, _, version = reference.rpartition("@" if digest else ":")
     settings = {"VERIFRAME_SERVING_BUNDLE": bundle} | ({"AWS_ENDPOINT_URL": endpoint} if endpoint else {})

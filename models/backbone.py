@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import SettingsError, unknown_name
-from models.weights import backbone_of, download, fit_weights, read_weights
+from models.pretrained import backbone_of, download, fit_weights, read_weights
 
 PYRAMID_STRIDES = (8, 16, 32)
 PROBE_SIZE = 64  # px; the smallest input at which every backbone's statistics are defined

@@ -14,7 +14,7 @@ from models.checkpoint import Checkpoint, load_state, network_of, read_checkpoin
 from models.family import Family
 from models.network import Network
 from models.parameters import count_parameters
-from models.weights import read_weights
+from models.pretrained import read_weights
 
 # Reads a family's settings, and an input with as many channels as the network takes, off the shapes of a state.
 Deduce = Callable[[dict[str, Tensor]], tuple[Settings, InputSpec]]

@@ -14,7 +14,7 @@ from kfp.local import docker_task_handler
 
 from components.images import EXTRACTOR, TRAINER
 from core.errors import VeriframeError
-from pipelines.images import REGISTRY_VARIABLE, reference
+from pipelines.references import REGISTRY_VARIABLE, reference
 from pipelines.resources import CACHE_PATH
 
 IMAGE_USER = 65532  # of images/Dockerfile

@@ -17,7 +17,7 @@ from components.sweep_hard_negatives.component import sweep_hard_negatives
 from components.train.component import train
 from core.artifacts import SEPARATOR
 from core.files import write_text
-from pipelines import images
+from pipelines import references
 from pipelines.resolution import ResolvedPipeline
 from pipelines.resources import Place, for_training, placer
 
@@ -73,7 +73,7 @@ def build(pipeline: ResolvedPipeline, image: Callable[[str], str]) -> BaseCompon
             publish_recipe: JSON of the publication's recipe.
         """
         datasets = {name: extractions.add(name, source, store) for name in recipe.used_datasets}
-        decisive, *others = (datasets[name] for name in recipe.judged_datasets)
+        decisive, *others = (datasets[name] for name in recipe.evaluated_datasets)
         with dsl.ParallelFor(members, parallelism=recipe.parallel_members, name="members") as member:
             model = _stages(pipeline, place, datasets, member, store, shared)
         bundle = place(
@@ -204,8 +204,8 @@ def pinned(pipeline: ResolvedPipeline, registry: str | None = None, tag: str | N
         registry: where the images are; None reads the environment.
         tag: the images' tag or digest; None takes the git commit.
     """
-    tag = tag or images.build_tag()
-    return build(pipeline, lambda image: images.reference(image, registry, tag))
+    tag = tag or references.build_tag()
+    return build(pipeline, lambda image: references.reference(image, registry, tag))
 
 
 def compile_pipeline(

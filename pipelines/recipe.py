@@ -102,7 +102,7 @@ class PipelineRecipe(Settings):
     fit: str | None = None
     """The data set on whose val split temperatures, weights and operating points are chosen, and by whose test split
     releases are gated; null for that of the last stage."""
-    judged: tuple[str, ...] | None = None
+    evaluated: tuple[str, ...] | None = None
     """Data sets on whose test splits the bundle and the stages before are evaluated; null for all."""
     evaluate: EvaluateKeys = {}
     """Settings of the evaluation; earlier stages are fitted by the keys of ``export``, unless given here."""
@@ -120,7 +120,7 @@ class PipelineRecipe(Settings):
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         named = {f"stages.{name}.dataset": stage.dataset for name, stage in self.stages.items()}
-        named |= {f"judged.{number}": name for number, name in enumerate(self.judged or ())}
+        named |= {f"evaluated.{number}": name for number, name in enumerate(self.evaluated or ())}
         named |= {} if self.fit is None else {"fit": self.fit}
         for key, name in named.items():
             if name not in self.datasets:
@@ -147,15 +147,15 @@ class PipelineRecipe(Settings):
         return self.fit or self.stages[self.last_stage].dataset
 
     @property
-    def judged_datasets(self) -> list[str]:
+    def evaluated_datasets(self) -> list[str]:
         """The data sets that are evaluated on, the one that decides first."""
-        others = self.datasets if self.judged is None else self.judged
+        others = self.datasets if self.evaluated is None else self.evaluated
         return list(dict.fromkeys([self.fit_dataset, *others]))
 
     @property
     def used_datasets(self) -> dict[str, DatasetSettings]:
         """The data sets that are extracted, by name."""
-        names = [*(stage.dataset for stage in self.stages.values()), *self.judged_datasets]
+        names = [*(stage.dataset for stage in self.stages.values()), *self.evaluated_datasets]
         return {name: self.datasets[name] for name in dict.fromkeys(names)}
 
     @property

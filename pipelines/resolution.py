@@ -109,7 +109,7 @@ def resolve(name: str, recipe: PipelineRecipe, folders: Sequence[Path]) -> Resol
 def _evaluation(recipe: PipelineRecipe, task: Task, export: ExportSettings) -> EvaluateSettings:
     """Return the settings of the evaluation, which fits earlier stages as the export does, unless told otherwise."""
     shared = task.evaluate_settings.model_fields.keys() & task.export_settings.model_fields.keys()
-    fitted = export.model_dump(mode="json", include=shared - {"judging"})
+    fitted = export.model_dump(mode="json", include=shared - {"inference"})
     return validate(task.evaluate_settings, merge(fitted, recipe.evaluate), "evaluate")
 
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from bundle.serving import Category, RequestError
+from bundle.analyzers import Category, RequestError
 from serving.errors import STATUSES, ErrorDocument, headers_of, status_of
 from serving.metrics import ERROR
 from serving.middleware import Observer

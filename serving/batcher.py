@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.analyzers import Item, Outputs
 from bundle.document import MODEL
 from bundle.runtimes import Run
-from bundle.serving import Item, Outputs
 
 SMOOTHING = 0.2  # share of the newest batch in the running mean of seconds an item
 

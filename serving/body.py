@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from bundle.serving import Category, RequestError
+from bundle.analyzers import Category, RequestError
 
 FIELD = "file"
 NO_SPACE_RETRY = 30  # seconds

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from bundle.analyzers import Analyzer, Category, RequestError, Workbench
 from bundle.document import Bundle
-from bundle.serving import Analyzer, Category, RequestError, Workbench
 from bundle.work import Stages, in_thread
 from core.errors import unknown_name
 from media.tensors import DATATYPES, TensorSpec

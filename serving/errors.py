@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from pydantic import BaseModel
 
-from bundle.serving import Category, RequestError
+from bundle.analyzers import Category, RequestError
 
 CLIENT_CLOSED = 499  # nginx's code for a client that went away before its answer
 STATUSES: dict[Category, int] = {

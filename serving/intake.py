@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from bundle.serving import Category, RequestError
+from bundle.analyzers import Category, RequestError
 
 LONGEST_RETRY = 60  # seconds; beyond that a client should ask its operator, not wait
 

@@ -14,7 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from bundle.serving import Served
+from bundle.analyzers import Served
 
 ENSEMBLE = "ensemble"
 ERROR = "error"  # the outcome of what the server itself failed at

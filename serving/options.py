@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from bundle.serving import Served
+from bundle.analyzers import Served
 
 
 def query_model(served: Sequence[Served]) -> Any:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from bundle.serving import Analyzer, Category, RequestError, unsupported
+from bundle.analyzers import Analyzer, Category, RequestError, unsupported
 from bundle.work import in_thread
 from media.video import looks_like_video
 from serving import tensors

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
+from bundle.analyzers import Analyzer, Category, RequestError
 from bundle.document import BUNDLE_FILE
 from bundle.reading import VerifiedBundle
-from bundle.serving import Analyzer, Category, RequestError
 from bundle.task import BUNDLE_TASKS
 from core.errors import MismatchError, VeriframeError
 from core.processors import processors

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from bundle.analyzers import Item, Outputs
 from bundle.document import MODEL
-from bundle.serving import Item, Outputs
 from bundle.work import Stages
 from serving.batcher import Batcher, NetworkName
 from serving.intake import PixelBudget
@@ -17,7 +17,7 @@ from serving.settings import ServerSettings
 
 @dataclass(frozen=True)
 class ServerWorkbench:
-    """A ``bundle.serving.Workbench``: this server's limits, threads, batcher and metrics."""
+    """A ``bundle.analyzers.Workbench``: this server's limits, threads, batcher and metrics."""
 
     limits: ServerSettings
     metrics: Metrics

@@ -10,7 +10,7 @@ from core.errors import SettingsError
 from core.settings import Settings
 from judging.calibration import EnsembleWeights
 from tasks.exported import ExportedNetwork
-from tasks.task import BUNDLE, CURRENT, ENSEMBLE, EvaluationRequest, JudgedBundle
+from tasks.task import BUNDLE, CURRENT, ENSEMBLE, EvaluationRequest, ExportedBundle
 
 
 class GroupMember(Protocol):
@@ -117,7 +117,7 @@ def load_groups(
     return groups
 
 
-def _of_bundle(name: str, judged: JudgedBundle, exported: Callable[[BundleMember, ExportedNetwork], M]) -> Group[M]:
+def _of_bundle(name: str, judged: ExportedBundle, exported: Callable[[BundleMember, ExportedNetwork], M]) -> Group[M]:
     document = judged.bundle.document
     members = [exported(one, ExportedNetwork(one, judged.networks[one.name])) for one in document.members]
     decisions = {ENSEMBLE: document.decision} | {one.name: one.decision for one in document.members}

@@ -48,7 +48,7 @@ class FitSettings(Settings):
     fits the models of earlier stages as their export would.
     """
 
-    judging: InferenceSettings = InferenceSettings()
+    inference: InferenceSettings = InferenceSettings()
     """Device, precision and batch."""
     calibrate: bool = True
     """Fit a temperature for each member; else all are 1."""
@@ -153,7 +153,7 @@ class ExportSettings(FitSettings):
 class SweepSettings(Settings):
     """What counts as a hard negative, and how the operating point is chosen."""
 
-    judging: InferenceSettings = InferenceSettings()
+    inference: InferenceSettings = InferenceSettings()
     """Device, precision and batch."""
     max_authentic_fpr: float = Field(default=0.05, ge=0, le=1)
     """Ceiling on the share of authentic val media called manipulated, 0..1."""

@@ -127,7 +127,7 @@ class ValidationRequest:
 
 
 @dataclass(frozen=True)
-class JudgedBundle:
+class ExportedBundle:
     """A bundle that is evaluated as it is served: nothing is fitted or chosen for it.
 
     Attributes:
@@ -170,7 +170,7 @@ class EvaluationRequest:
     settings: EvaluateSettings
     fit_dataset: Path
     cache: Path | None
-    bundles: Mapping[str, JudgedBundle] = field(default_factory=dict)
+    bundles: Mapping[str, ExportedBundle] = field(default_factory=dict)
     left_out: str = ""
 
     @property

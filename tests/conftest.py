@@ -9,7 +9,7 @@ import docker
 import pytest
 
 from bench.seaweed import SeaweedServer
-from pipelines.images import reference
+from pipelines.references import reference
 from tests.clips import malformed
 
 pytest_plugins = ["tests.tiny_dataset"]

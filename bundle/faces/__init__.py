@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bundle.analyzers import Analyzer, Workbench
 from bundle.document import CLIP, MODEL, Bundle, BundleMember
 from bundle.faces.analysis import analyze_faces, extraction_for_video, faces_to_cut
 from bundle.faces.documents import SERVED
@@ -10,7 +11,6 @@ from bundle.faces.report import verdict_document
 from bundle.faces.verdict import FaceDecision
 from bundle.reading import VerifiedBundle
 from bundle.runtimes import Networks
-from bundle.serving import Analyzer, Workbench
 from bundle.task import BundleTask
 from core.settings import Settings
 from media.extraction import EvenFrames

@@ -8,8 +8,9 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import CLIP
-from bundle.documents import identity
+from bundle.analyzers import PICTURE, Analyzer, Outputs, Workbench
+from bundle.answers import identity
+from bundle.document import CLIP, HEATMAP
 from bundle.faces.analysis import MemberScores, decide_tracks, ensemble_heatmap
 from bundle.faces.clips import Clips, cut_clips
 from bundle.faces.documents import FACES, FRAMES_USED, STAGES, FaceAnalysis, FaceOptions, FaceTimings, HeatmapDocument
@@ -19,7 +20,6 @@ from bundle.faces.report import Suspect, crops_by_track, most_suspicious, verdic
 from bundle.faces.search import FaceFinder, Medium
 from bundle.faces.verdict import FaceVerdict
 from bundle.reading import VerifiedBundle
-from bundle.serving import PICTURE, Analyzer, Outputs, Workbench
 from bundle.work import Stages, in_thread
 from media.faces import FacesFound
 from media.heat import lay_heat
@@ -148,8 +148,8 @@ class FaceAnalyzer(Analyzer[FaceOptions]):
         maps: dict[str, NDArray[np.float32]] = {}
         for member in self.document.members:
             rows = inference.readings.rows_of(member.name, [suspect.position])
-            if rows and "heatmap" in inference.outputs[member.name]:
-                heat = inference.outputs[member.name]["heatmap"][rows[0], 0]
+            if rows and HEATMAP in inference.outputs[member.name]:
+                heat = inference.outputs[member.name][HEATMAP][rows[0], 0]
                 maps[member.name] = heatmap_of(member, heat, crop.sample)
         joined = ensemble_heatmap(maps, self._weights)
         if joined is None:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bundle.analyzers import Item, Outputs
 from bundle.document import CLIP, Bundle
 from bundle.faces.analysis import clip_inputs, track_windows
 from bundle.faces.readings import Readings, positions_by_track
-from bundle.serving import Item, Outputs
 from media.faces import FaceCrop
 
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from bundle.documents import BundleIdentity, PictureFacts, Timings, VideoFactsDocument
-from bundle.serving import Served, Tally
+from bundle.analyzers import Served, Tally
+from bundle.answers import BundleIdentity, PictureFacts, Timings, VideoFactsDocument
 
 STAGES = ("decode", "detect", "preprocess", "queue", "inference", "postprocess")
 FACES, FRAMES_USED = "faces", "frames_used"

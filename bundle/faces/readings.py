@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.analyzers import Item
 from bundle.document import BundleMember
 from bundle.faces.scores import abstains, shown_views
-from bundle.serving import Item
 from media.faces import FaceCrop
 from media.view import StoredSample, network_item
 

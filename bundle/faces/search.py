@@ -10,10 +10,10 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.analyzers import Category, RequestError, Workbench, unsupported
+from bundle.answers import PictureFacts, VideoFactsDocument
 from bundle.document import Bundle
-from bundle.documents import PictureFacts, VideoFactsDocument
 from bundle.faces.analysis import extraction_for_video
-from bundle.serving import Category, RequestError, Workbench, unsupported
 from bundle.work import Stages, file_digest, in_stoppable_thread, in_thread
 from core.errors import BadInputError
 from media.extraction import ClipFrames, EvenFrames, FaceSpec, KeyFrames

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bundle.analyzers import Analyzer, Workbench
 from bundle.document import MODEL, Bundle
 from bundle.reading import VerifiedBundle
 from bundle.regions.analysis import analyze_picture, tiles_view
 from bundle.regions.documents import SERVED
 from bundle.regions.verdict import OperatingPoint
 from bundle.runtimes import Networks
-from bundle.serving import Analyzer, Workbench
 from bundle.task import BundleTask
 from core.files import write_bytes
 from core.settings import Settings

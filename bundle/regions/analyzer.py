@@ -8,12 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.documents import PictureFacts, Timings, identity
-from bundle.reading import VerifiedBundle
-from bundle.regions.analysis import BundleVerdict, Ensemble, blend_logits, tiles_view
-from bundle.regions.documents import JUDGED, STAGES, Analysis, PictureOptions
-from bundle.regions.protocol import OUTPUTS, verdict_arrays
-from bundle.serving import (
+from bundle.analyzers import (
     PICTURE,
     Analyzer,
     Category,
@@ -22,6 +17,11 @@ from bundle.serving import (
     RequestError,
     Workbench,
 )
+from bundle.answers import PictureFacts, Timings, identity
+from bundle.reading import VerifiedBundle
+from bundle.regions.analysis import BundleVerdict, Ensemble, blend_logits, tiles_view
+from bundle.regions.documents import JUDGED, STAGES, Analysis, PictureOptions
+from bundle.regions.protocol import OUTPUTS, verdict_arrays
 from bundle.work import Stages, in_thread
 from core.errors import BadInputError
 from media.pictures import decode_picture, encode_png, picture_size

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from bundle.documents import BundleIdentity, PictureFacts, Timings
-from bundle.serving import Served
+from bundle.analyzers import Served
+from bundle.answers import BundleIdentity, PictureFacts, Timings
 
 STAGES = ("decode", "preprocess", "queue", "inference", "postprocess")
 JUDGED = "judged"

@@ -8,19 +8,19 @@ from core.errors import MismatchError
 from data.index import read_sample_spec
 from media.spec import require_suitable
 from tasks.settings import EvaluateSettings
-from tasks.task import JudgedBundle
+from tasks.task import ExportedBundle
 
 
-def open_bundle(bundle: VerifiedBundle, settings: EvaluateSettings) -> JudgedBundle:
+def open_bundle(bundle: VerifiedBundle, settings: EvaluateSettings) -> ExportedBundle:
     """Open a bundle's networks through the runtime that the settings name.
 
     Raises:
         SettingsError: when the bundle does not hold what the runtime needs, or its library is not installed.
         MismatchError: when a file was altered.
     """
-    device = settings.judging.torch_device()
+    device = settings.inference.torch_device()
     runtime = settings.runtime or _runtime(bundle.document.formats, device.type)
-    return JudgedBundle(bundle, runtime, open_networks(bundle, runtime, device=str(device)))
+    return ExportedBundle(bundle, runtime, open_networks(bundle, runtime, device=str(device)))
 
 
 def _runtime(held: Sequence[Format], device: str) -> Format:

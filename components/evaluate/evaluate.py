@@ -14,7 +14,7 @@ from core.settings import validate
 from judging.members import task_of
 from tasks.evaluation import FIGURES_FILE, read_evaluation
 from tasks.settings import EvaluateSettings
-from tasks.task import BUNDLE, CURRENT, TASKS, EvaluationRequest, EvaluationSummary, JudgedBundle
+from tasks.task import BUNDLE, CURRENT, TASKS, EvaluationRequest, EvaluationSummary, ExportedBundle
 
 
 def evaluate(
@@ -73,7 +73,7 @@ def evaluate(
 
 def _open(
     bundle: VerifiedBundle | None, store: str, settings: EvaluateSettings, datasets: Sequence[Path]
-) -> tuple[dict[str, JudgedBundle], str]:
+) -> tuple[dict[str, ExportedBundle], str]:
     """Return the bundles that are judged, and why what is released at present is not among them."""
     if bundle is None:
         return {}, ""

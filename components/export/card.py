@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bundle.document import CARD_FILE, CLIP, Bundle, BundleMember, RelativePath
-from components.export.parity import HEATMAP, Parity
+from bundle.document import CARD_FILE, CLIP, HEATMAP, Bundle, BundleMember, RelativePath
+from components.export.parity import Parity
 from core.settings import Settings
 from data.index import SampleIndex
 from judging.choice import Choice

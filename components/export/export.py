@@ -76,7 +76,7 @@ def export(
     networks = _load(models, index, dataset)
     task = TASKS.get(next(iter(networks.values())).family.task)
     settings = validate(task.export_settings, recipe, "export recipe")
-    device = settings.judging.torch_device()
+    device = settings.inference.torch_device()
     for loaded in networks.values():
         loaded.network.to(device)
     job = ExportJob(networks, index.where(split="val"), ShardReader(index.shards, cache), settings)

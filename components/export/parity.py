@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import Format
+from bundle.document import HEATMAP, Format
 from bundle.runtimes import Networks
 from core.errors import VeriframeError
 from tasks.settings import ParitySettings
 from tasks.task import Probe
-
-HEATMAP = "heatmap"
 
 
 class ParityError(VeriframeError):

@@ -11,9 +11,9 @@ from components.train.report import write_report
 from components.train.state import RunState
 from core.files import sha256_file, write_text
 from core.storage import open_store
+from judging.members import MODEL_FILE
 from models.checkpoint import checkpoint_name
 
-MODEL_FILE = "model.json"
 LOG_FILE = "log.jsonl"
 REPORT_FILE = "report.html"
 

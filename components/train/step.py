@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from components.train.artifact import LOG_FILE, MODEL_FILE, TrainSummary, read_summary, write_artifact
+from components.train.artifact import LOG_FILE, TrainSummary, read_summary, write_artifact
 from components.train.base import find_base_checkpoint, load_base
 from components.train.distributed import Processes, join
 from components.train.environment import prepare
@@ -30,6 +30,7 @@ from core.processors import processors
 from core.revision import git_sha
 from data.index import read_index
 from data.shards import ShardReader
+from judging.members import MODEL_FILE
 from media.spec import PreprocessingSpec, require_suitable
 from models.checkpoint import Checkpoint
 from models.inputs import Normalize

@@ -12,7 +12,7 @@ from core.errors import SettingsError, unknown_name
 from media.spec import InputSpec
 from models.forgery.settings import ForgerySettings
 from models.network import Network, only, require_two
-from models.weights import download, fit_weights, read_weights
+from models.pretrained import download, fit_weights, read_weights
 
 LOGIT_GATE_WIDTH = 8  # of the published checkpoints
 

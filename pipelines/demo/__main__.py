@@ -17,9 +17,9 @@ from judging.overlays import encode_jpeg
 from judging.report import Figure, Row, Section, Table, render_report
 from media.forging.folder import forge_folder
 from media.forging.settings import EdgeSettings, ForgeRequest, ForgeSettings, ProcessingSettings
+from pipelines.demo.logs import run_logged, task_folders, task_seconds, task_title
 from pipelines.demo.photographs import copy_photographs
-from pipelines.demo.served import ServedVerdict, judge_served
-from pipelines.demo.tasks import run_logged, task_folders, task_seconds, task_title
+from pipelines.demo.served import ServedVerdict, analyze_served
 from pipelines.demo.verdicts import UnseenVerdict, analyze_unseen, unseen_pictures
 from pipelines.resolution import load_pipeline
 from tasks.evaluation import METRICS_FILE
@@ -165,7 +165,7 @@ def _demonstrate(output: Path) -> None:
     pictures = unseen_pictures(_find(artifacts, "dataset"))
     verdicts = analyze_unseen(pictures, bundle)
     sys.stdout.write("serving the bundle\n")
-    served = judge_served(pictures, output / "bundle")
+    served = analyze_served(pictures, output / "bundle")
     metrics = json.loads((_find(artifacts, "evaluation") / METRICS_FILE).read_text(encoding="utf-8"))
     recipe = load_pipeline(PIPELINE, RECIPE).recipe
     members, stages = list(recipe.members), list(recipe.stages)

@@ -45,7 +45,7 @@ class ServedVerdict:
         }
 
 
-def judge_served(pictures: Mapping[str, UnseenPicture], bundle: Path) -> dict[str, ServedVerdict]:
+def analyze_served(pictures: Mapping[str, UnseenPicture], bundle: Path) -> dict[str, ServedVerdict]:
     """Start the server on a bundle, send it the stored bytes of each picture, and stop it.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from bundle.document import BundleMember
+from bundle.document import HEATMAP, BundleMember
 from core.errors import BadInputError
 from core.files import write_text
 from data.index import REJECTED_FILE, REPORT_FILE, SampleIndex
@@ -26,7 +26,7 @@ from tasks.faces.evaluation_gallery import FaceGallery, draw_gallery
 from tasks.faces.evaluation_groups import ChosenGroup, choose_group
 from tasks.faces.evaluation_report import write_face_report
 from tasks.faces.evaluation_table import write_media_table
-from tasks.faces.heatmap_models import HEATMAP, ExportedHeatmaps, HeatmapModel, TrainedHeatmaps
+from tasks.faces.heatmap_models import ExportedHeatmaps, HeatmapModel, TrainedHeatmaps
 from tasks.faces.heatmaps import HeatmapEvaluation, evaluate_heatmaps
 from tasks.faces.loading import TASK_NAME, exported_member, load_member
 from tasks.faces.media_scores import MediaLogits, collect_media
@@ -55,7 +55,7 @@ class FaceGroups:
     """
 
     def __init__(self, request: EvaluationRequest, indexes: Sequence[SampleIndex]) -> None:
-        device = request.settings.judging.torch_device()
+        device = request.settings.inference.torch_device()
         heatmaps: dict[nn.Module, HeatmapModel] = {}
 
         def load(path: Path) -> FaceMember:
@@ -90,7 +90,7 @@ class _Pass:
             self._groups.members,
             index,
             self.reader(index),
-            **self._settings.judging.running(),
+            **self._settings.inference.running(),
             degrade=degradation(degraded) if degraded else None,
             progress=label,
             unreadable=self.rejections,
@@ -216,7 +216,7 @@ def _heatmaps(
             predict.reader(test),
             seed=settings.bootstrap.seed,
             count=settings.heatmaps,
-            **settings.judging.running(),
+            **settings.inference.running(),
             bootstrap=settings.bootstrap,
             gallery=settings.gallery,
         )

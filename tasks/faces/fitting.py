@@ -27,7 +27,7 @@ def fit(job: FitJob) -> Fitted:
     ]
     group = make_group(EXPORTED, members)
     predictions = predict_media(
-        list(group.members.values()), job.val, job.reader, **settings.judging.running(), progress="calibration"
+        list(group.members.values()), job.val, job.reader, **settings.inference.running(), progress="calibration"
     )
     chosen = choose_group(group, collect_media(predictions, group.keys), settings)
     return Fitted(

@@ -6,13 +6,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bundle.document import HEATMAP
 from core.errors import SettingsError
 from media.spec import InputSpec
 from models.checkpoint import LoadedNetwork
 from models.inputs import Normalize
 from tasks.exported import ExportedNetwork
-
-HEATMAP = "heatmap"  # the output of an exported network
 
 
 class HeatmapModel(Protocol):

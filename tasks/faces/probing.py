@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.document import CLIP, MODEL
+from bundle.document import CLIP, HEATMAP, MODEL
 from bundle.faces.analysis import clip_inputs
 from bundle.faces.verdict import FaceDecision
 from bundle.runtimes import Networks
@@ -17,8 +17,6 @@ from data.tracks import find_tracks
 from media.view import stack
 from tasks.probing import spread, threshold_logit
 from tasks.task import ExportJob
-
-HEATMAP = "heatmap"
 
 Clip = Mapping[str, NDArray[Any]]  # the arrays of a clip's n frames by name, [n, ...] each
 

@@ -19,8 +19,8 @@ from media.selfblend.blend import self_blend
 from media.selfblend.settings import PseudoFakeSettings
 from media.spec import InputSpec
 from tasks.faces.settings import FacesSampling
+from tasks.sampling_weights import drawn_weights, row_weights
 from tasks.task import TrainingRequest, TrainingSamples
-from tasks.weights import drawn_weights, row_weights
 
 MANIPULATED = 1  # the label of a pseudo-fake
 

@@ -40,7 +40,7 @@ def evaluate(request: EvaluationRequest) -> EvaluationSummary:
     """
     settings, output = request.settings, request.output
     assert isinstance(settings, RegionsEvaluate)  # noqa: S101 - the task's own, as the component validates them
-    data, device = read_data(request), settings.judging.torch_device()
+    data, device = read_data(request), settings.inference.torch_device()
     groups = load_groups(request, lambda path: load_member(path, device, indexes=data.indexes), exported_member)
     rejections = Rejections()
     fitted = fit_groups(groups, data.val, ShardReader(data.val.shards, request.cache), settings, rejections)

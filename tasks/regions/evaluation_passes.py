@@ -58,7 +58,7 @@ class Passes:
             members_of(groups),
             index,
             ShardReader(index.shards, self._cache),
-            **self._settings.judging.running(),
+            **self._settings.inference.running(),
             progress=label,
             unreadable=self._rejections,
             degrade=degradation(degraded) if degraded else None,

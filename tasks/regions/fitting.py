@@ -126,7 +126,7 @@ class _Passes:
             members_of(groups),
             self.val,
             self.reader,
-            **self.settings.judging.running(),
+            **self.settings.inference.running(),
             progress=label,
             ensembles=ensembles_of(groups),
             keep_logits=keep_logits,

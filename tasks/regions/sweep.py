@@ -58,7 +58,7 @@ def sweep(request: SweepRequest) -> SweepSummary | None:
     assert isinstance(settings, RegionsSweep)  # noqa: S101 - the task's own, as the component validates them
     _require_part(request)
     index = read_index(request.dataset)
-    member = load_member(request.model, settings.judging.torch_device(), indexes=[index])
+    member = load_member(request.model, settings.inference.torch_device(), indexes=[index])
     train = index.where(split="train", label=AUTHENTIC)
     if not len(train):
         raise BadInputError("empty-split", f"{request.dataset} has no authentic pictures in train, so none can be hard")

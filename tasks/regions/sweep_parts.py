@@ -109,7 +109,7 @@ class Searcher:
             [self._member],
             index,
             self._reader,
-            **self._settings.judging.running(),
+            **self._settings.inference.running(),
             progress=f"{self._member.name}: {label}",
             unreadable=rejections,
         )

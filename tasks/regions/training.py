@@ -10,8 +10,8 @@ from data.stored import StoredSamples
 from media.spec import InputSpec
 from media.tiles import FORGED_CROPS
 from tasks.regions.settings import RegionsSampling
+from tasks.sampling_weights import drawn_weights, row_weights
 from tasks.task import TrainingRequest, TrainingSamples
-from tasks.weights import drawn_weights, row_weights
 
 
 class PictureDataset(Dataset[Sample]):

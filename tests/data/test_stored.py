@@ -11,7 +11,8 @@ import pytest
 
 from core.errors import BadInputError
 from data.fragments import FragmentWriter, assemble
-from data.index import SCHEMA, SampleIndex, read_index, sample_id, write_index
+from data.index import SCHEMA, SampleIndex, read_index, write_index
+from data.samples import sample_id
 from data.shards import ShardReader
 from data.stored import StoredSamples, load_sample
 from media.extraction import SampleSpec

@@ -44,6 +44,6 @@ def test_a_gallery_of_none_draws_nothing():
 
 def test_a_gpu_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(SettingsError, match=r"judging\.device"):
+    with pytest.raises(SettingsError, match=r"inference\.device"):
         InferenceSettings(device="cuda").torch_device()
     assert InferenceSettings().torch_device().type == "cpu"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from core.errors import SettingsError
-from pipelines import images
+from pipelines import references
 from pipelines.__main__ import main
 from pipelines.finding import pipeline_folders, recipe_names
 from pipelines.graph import arguments, compile_pipeline
@@ -291,7 +291,7 @@ def test_parameters_follow_from_the_recipe() -> None:
 def test_two_processes_compile_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         command = [sys.executable, "-m", "pipelines", "compile", "--tag", "abc", "--output", str(tmp_path / name)]
-        subprocess.run(command, check=True, cwd=Path(images.__file__).parents[1], capture_output=True)
+        subprocess.run(command, check=True, cwd=Path(references.__file__).parents[1], capture_output=True)
     written = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
     assert set(written) == {f"{name}.yaml" for name in pipeline_folders()}
     assert written == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
@@ -303,7 +303,7 @@ def test_no_secret_and_no_path_of_the_machine_gets_into_the_yaml(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-for-any-file")
     text = compile_pipeline(load_pipeline("forgery"), tmp_path / "out.yaml", tag="abc").read_text()
     assert "not-for-any-file" not in text
-    assert str(Path(images.__file__).parents[1]) not in text
+    assert str(Path(references.__file__).parents[1]) not in text
 
 
 def test_pods_with_a_role_of_their_own_need_no_secret(tmp_path: Path) -> None:
@@ -322,11 +322,13 @@ def test_pods_with_a_role_of_their_own_need_no_secret(tmp_path: Path) -> None:
 def test_a_tag_that_moves_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERIFRAME_IMAGE_TAG", "latest")
     with pytest.raises(SettingsError, match="latest names no fixed build"):
-        images.reference("veriframe-trainer")
+        references.reference("veriframe-trainer")
 
 
 def test_a_digest_is_joined_as_a_digest() -> None:
-    assert images.reference("veriframe-trainer", "r.example", "sha256:00") == "r.example/veriframe-trainer@sha256:00"
+    assert (
+        references.reference("veriframe-trainer", "r.example", "sha256:00") == "r.example/veriframe-trainer@sha256:00"
+    )
 
 
 def test_an_unknown_pipeline_is_an_error_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from media.pictures import decode_picture
+from pipelines.demo.logs import DemoFailedError, run_logged, task_seconds, task_title
 from pipelines.demo.photographs import NAMES, copy_photographs
-from pipelines.demo.tasks import DemoFailedError, run_logged, task_seconds, task_title
 
 
 def test_the_photographs_are_all_there_and_readable(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ TINY = str(Path(__file__).with_name("tiny.yaml"))
         ("train.optimizer.lr=1e-5", ["train", "optimizer", "lr"], 1e-5),
         ("train.epochs=3", ["train", "epochs"], 3),
         ("train.clip_norm=null", ["train", "clip_norm"], None),
-        ("judged=[a, b]", ["judged"], ["a", "b"]),
+        ("evaluated=[a, b]", ["evaluated"], ["a", "b"]),
         ("description=a=b", ["description"], "a=b"),
         ("stages.v3.train.policy=native", ["stages", "v3", "train", "policy"], "native"),
     ],
@@ -57,7 +57,7 @@ def test_a_key_of_a_stage_is_overridden_and_all_others_stay() -> None:
         ("train.epochs", r"expected KEY=VALUE"),
         ("=1", r"expected KEY=VALUE"),
         ("train..epochs=1", r"expected KEY=VALUE"),
-        ("judged=[a", r"not readable as YAML"),
+        ("evaluated=[a", r"not readable as YAML"),
     ],
 )
 def test_a_wrong_key_is_the_error_that_a_recipe_gives(text: str, message: str) -> None:

@@ -198,10 +198,10 @@ def test_a_wrong_recipe_is_an_error_that_names_the_key(
 
 
 def test_earlier_stages_are_fitted_as_the_bundle_is_unless_the_recipe_says_otherwise() -> None:
-    export = ("export.max_authentic_fpr=0.2", "export.calibrate=false", "export.judging.batch_size=3")
+    export = ("export.max_authentic_fpr=0.2", "export.calibrate=false", "export.inference.batch_size=3")
     pipeline = load_pipeline("forgery", str(TINY), export)
     assert (pipeline.evaluate.max_authentic_fpr, pipeline.evaluate.calibrate) == (0.2, False)
-    assert pipeline.evaluate.judging.batch_size != 3
+    assert pipeline.evaluate.inference.batch_size != 3
     other = load_pipeline("forgery", str(TINY), [*export, "evaluate.max_authentic_fpr=0.3"])
     assert (other.export.max_authentic_fpr, other.evaluate.max_authentic_fpr) == (0.2, 0.3)
 

@@ -12,7 +12,7 @@ from core.storage import join, open_store
 from media.pictures import decode_picture
 from pipelines import local
 from pipelines.__main__ import main
-from pipelines.demo.tasks import task_folders, task_seconds
+from pipelines.demo.logs import task_folders, task_seconds
 
 RECIPE = Path(__file__).with_name("tiny.yaml")
 

@@ -12,7 +12,7 @@ from core.storage import join, open_store
 from media.pictures import decode_picture
 from media.view import StoredSample
 from pipelines import local
-from pipelines.demo.tasks import task_folders
+from pipelines.demo.logs import task_folders
 
 RECIPE = Path(__file__).with_name("tiny_faces.yaml")
 

@@ -14,7 +14,7 @@ from components.images import EXTRACTOR, TRAINER
 from core.storage import join, open_store
 from pipelines import containers
 from pipelines.__main__ import main
-from pipelines.demo.tasks import task_folders
+from pipelines.demo.logs import task_folders
 
 pytestmark = pytest.mark.docker
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bundle import open_networks, read_bundle
+from bundle.analyzers import Category, RequestError
 from bundle.regions.analysis import BundleVerdict, analyze_picture
 from bundle.regions.documents import Analysis, PictureOptions
 from bundle.regions.verdict import OperatingPoint
-from bundle.serving import Category, RequestError
 from media.pictures import decode_mask_png, decode_picture
 from serving.service import Service
 

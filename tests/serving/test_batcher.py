@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bundle.analyzers import Item, Outputs
 from bundle.runtimes import Run
-from bundle.serving import Item, Outputs
 from serving.batcher import Batcher, Job, Lane, NetworkName, stack_items
 
 Batch = Mapping[str, NDArray[Any]]

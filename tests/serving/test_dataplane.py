@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bundle.analyzers import Analyzer, Category, NoOptions, Outputs, RequestError
 from bundle.faces.verdict import FaceDecision
-from bundle.serving import Analyzer, Category, NoOptions, Outputs, RequestError
 from media.extraction import ExtractionSpec, FaceSpec
 from media.spec import InputSpec
 from media.tensors import TensorSpec

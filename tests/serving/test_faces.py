@@ -16,11 +16,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from bundle import open_networks, read_bundle
+from bundle.analyzers import Item, Outputs
 from bundle.document import CLIP, MODEL
 from bundle.faces.analysis import analyze_faces
 from bundle.faces.documents import FaceAnalysis, FaceOptions
 from bundle.faces.verdict import FaceVerdict
-from bundle.serving import Item, Outputs
 from bundle.task import BUNDLE_TASKS
 from bundle.work import Stages
 from media.extraction import ClipFrames, ExtractionSpec, FaceSpec

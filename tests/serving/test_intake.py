@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.serving import Category, RequestError
+from bundle.analyzers import Category, RequestError
 from serving.errors import headers_of, status_of
 from serving.intake import Intake, PixelBudget
 

@@ -4,9 +4,9 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, Field
 
+from bundle.analyzers import NoOptions, Served
 from bundle.faces.documents import FaceOptions
 from bundle.regions.documents import PictureOptions
-from bundle.serving import NoOptions, Served
 from bundle.task import BUNDLE_TASKS
 from serving.options import query_model
 

@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from bundle import open_networks, read_bundle
+from bundle.analyzers import Item
 from bundle.regions.analysis import analyze_picture, tiles_view
 from bundle.regions.documents import Analysis
-from bundle.serving import Item
 from media.pictures import decode_picture
 from serving.app import create_app
 from serving.batcher import Lane, stack_items

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bundle.serving import Category, RequestError
+from bundle.analyzers import Category, RequestError
 from media.tensors import DATATYPES
 from serving.dataplane import ModelMetadata, TensorMetadata
 from serving.tensors import InferenceRequest, InputTensor, parse_request, to_array, to_response

@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.analyzers import Analyzer, Outputs
 from bundle.document import CLIP, MODEL, Bundle, BundleFile, BundleMember, ExportedNetwork, Format
 from bundle.reading import VerifiedBundle
 from bundle.runtimes import Run
-from bundle.serving import Analyzer, Outputs
 from bundle.task import BUNDLE_TASKS
 from core.settings import Settings
 from media.extraction import ExtractionSpec

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from data.fragments import FragmentWriter, assemble
-from data.index import SampleIndex, sample_id, schema_for
+from data.index import SampleIndex, schema_for
+from data.samples import sample_id
 from media.extraction import SampleSpec
 from media.pictures import encode_png
 

@@ -17,7 +17,8 @@ from components.extract_frames.extract import extract_frames
 from components.extract_frames.recipe import ExtractRecipe
 from core.errors import BadInputError, SettingsError
 from core.settings import validate
-from data.index import read_index, sample_id
+from data.index import read_index
+from data.samples import sample_id
 from data.shards import ShardReader
 from data.splits import SplitError
 from data.stored import mask_span, picture_span

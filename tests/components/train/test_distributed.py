@@ -28,7 +28,7 @@ from data.index import read_index
 from data.labels import is_manipulated
 from models.checkpoint import read_checkpoint
 from tasks.regions import training
-from tasks.weights import drawn_weights, row_weights
+from tasks.sampling_weights import drawn_weights, row_weights
 
 PATIENCE = 240  # seconds
 BATCHES = 24  # an epoch

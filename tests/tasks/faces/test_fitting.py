@@ -29,7 +29,7 @@ def job_of(dataset: Path, *members: str, split: str = "val", **settings: Any) ->
         )
         for name in members
     }
-    chosen = FacesExport(judging=CPU, **settings)
+    chosen = FacesExport(inference=CPU, **settings)
     return ExportJob(networks, index.where(split=split), ShardReader(index.shards), chosen)
 
 

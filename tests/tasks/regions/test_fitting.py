@@ -28,7 +28,7 @@ def job_of(dataset: Path, members: int, split: str = "val", **settings: Any) -> 
         f"m{seed}": SimpleNamespace(network=Tiny(3, seed).eval(), spec=SimpleNamespace(input=SPEC))
         for seed in range(members)
     }
-    chosen = RegionsExport(judging=CPU, **settings)
+    chosen = RegionsExport(inference=CPU, **settings)
     return ExportJob(networks, index.where(split=split), ShardReader(index.shards), chosen)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import BaseModel, Field
 
-from bundle.serving import PICTURE, Analyzer, Served
+from bundle.analyzers import PICTURE, Analyzer, Served
 from bundle.task import BundleTask
 from bundle.work import Stages
 from core.settings import Settings

@@ -15,7 +15,7 @@ from media.pixel_view import IMAGENET_MEAN, IMAGENET_STD
 from media.spec import InputSpec
 from models.backbone import PooledBackbone, PyramidBackbone, start
 from models.family import FAMILIES
-from models.weights import PACKAGES, fit_weights, read_weights
+from models.pretrained import PACKAGES, fit_weights, read_weights
 
 PACKAGE = "package:efficientnet-lite0"
 LITE0 = "tu-tf_efficientnet_lite0"

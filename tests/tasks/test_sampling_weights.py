@@ -5,8 +5,8 @@ import pytest
 from core.errors import BadInputError
 from data.index import SampleIndex
 from media.extraction import SampleSpec
+from tasks.sampling_weights import drawn_weights, row_weights
 from tasks.settings import SamplingSettings
-from tasks.weights import drawn_weights, row_weights
 
 
 def _index(fractions: list[float], labels: list[int]) -> SampleIndex:
