@@ -26,6 +26,10 @@ class MappedTable:
     table: pa.Table
     maps: tuple[mmap.mmap, ...] = ()
 
+    def __reduce__(self) -> tuple[type["MappedTable"], tuple[pa.Table]]:
+        """Go to another process as rows in memory: its processes may be on other machines."""
+        return MappedTable, (self.table,)
+
     def release(self) -> None:
         """Let go of what was read of the files: it is read again when it is wanted again."""
         for one in self.maps:

@@ -186,4 +186,5 @@ def stack(views: Mapping[str, View], samples: Sequence[Mapping[str, NDArray[Any]
         MismatchError: as ``network_item``.
     """
     items = [network_item(views, sample) for sample in samples]
-    return {name: np.stack([item[name] for item in items]) for name in items[0]}
+    # Views transpose pixels, and np.stack keeps the order of axes in memory.
+    return {name: np.ascontiguousarray(np.stack([item[name] for item in items])) for name in items[0]}

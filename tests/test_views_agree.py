@@ -28,6 +28,7 @@ from core.settings import Settings
 from data.datasets import ViewCutter
 from data.index import SampleIndex, read_index
 from data.shards import ShardReader
+from data.stored import picture_span
 from media.extraction import ClipFrames, DetectorSpec, ExtractionSpec, FaceSpec, SampleSpec
 from media.faces import FaceDetector, FacesFound, faces_of_picture, faces_of_video
 from media.pictures import encode_png
@@ -124,7 +125,7 @@ def test_pictures_agree(name: str, tmp_path: Path) -> None:
     for number, row in enumerate(index.rows()):
         server = Server(spec, 1, size, size)
         point = OperatingPoint(threshold=0.5, min_area_fraction=0.0)
-        ask("regions", point, spec, server, reader.read(row["shard"], row["offset"], row["size"]))
+        ask("regions", point, spec, server, reader.read(row["shard"], picture_span(row))[0])
         (trained,) = in_training(samples, spec, number)
         np.testing.assert_array_equal(trained, recorder.seen[number])
         np.testing.assert_array_equal(trained, server.seen[0])

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +24,13 @@ def test_what_was_collected_comes_back_and_survives_a_file(tmp_path: Path, count
     assert [len(values) for values in table.column("values").to_pylist()] == [number % 3 for number in range(count)]
     save_table(tmp_path / "part.arrow", table)
     assert load_table(tmp_path / "part.arrow", ["name", "values"]).table.equals(table)
+
+
+def test_a_mapped_table_goes_to_another_process() -> None:
+    mapped = collected(3)
+    assert mapped.maps
+    received = pickle.loads(pickle.dumps(mapped))
+    assert (received.table.equals(mapped.table), received.maps) == (True, ())
 
 
 def test_the_temporary_file_is_gone_once_the_table_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ PUBLISHED: dict[str, Any] = {
 def recipe(family: str, **changes: Any) -> TrainRecipe:
     document = {
         "member": family,
+        "stage": "v3",
         "family": family,
         "model": SETTINGS[family],
         "input": merge(INPUTS[family], {"views": {"face": {"margin": 1.0}}}),

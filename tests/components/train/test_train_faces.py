@@ -23,6 +23,7 @@ from tasks.faces.heatmaps import evaluate_heatmaps
 
 SPOTTER = {
     "member": "clips",
+    "stage": "v3",
     "family": "spotter",
     "model": {"backbone": "test_efficientnet", "weights": "random", "pyramid_channels": 16, "gru_width": 8},
     "input": {"views": {"face": {"size": 64, "margin": 1.0}}, "frames": 3},

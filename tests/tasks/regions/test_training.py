@@ -150,7 +150,7 @@ def test_masks_of_authentic_pictures_are_empty_and_cost_no_read(index, pictures,
     reader = ShardReader(index.shards)
     reads = []
     real = reader.read
-    monkeypatch.setattr(reader, "read", lambda *span: reads.append(span) or real(*span))
+    monkeypatch.setattr(reader, "read", lambda *span: reads.extend(span[1:]) or real(*span))
     dataset = _dataset(index, reader)
     assert not dataset[1, 0]["mask"].any()
     assert len(reads) == 1
