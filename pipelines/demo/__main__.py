@@ -60,28 +60,30 @@ def _fetch_published(store: Path, folder: Path) -> VerifiedBundle:
     return fetch_release(str(store), name, folder)
 
 
-def _summary(
+def summarize(
     seconds: Mapping[str, float],
     metrics: Mapping[str, Any],
     verdicts: Mapping[str, UnseenVerdict],
     served: Mapping[str, ServedVerdict],
     bundle: VerifiedBundle,
 ) -> dict[str, Any]:
+    """Return what ``summary.json`` holds: seconds by task, figures of both stages, verdicts, and the bundle."""
     ensembles = {
         name: group["ensemble"]["datasets"][metrics["main_dataset"]] for name, group in metrics["groups"].items()
     }
     return {
         "status": "ok",
         "steps": dict(seconds),
-        **{name: {key: figures[key] for key in FIGURES} for name, figures in ensembles.items()},
+        "stages": {title: {key: ensembles[name][key] for key in FIGURES} for name, title in STAGES.items()},
         "verdicts": {name: verdict.to_document() for name, verdict in verdicts.items()},
         "served": {name: verdict.to_document() for name, verdict in served.items()},
         "bundle": {"version": bundle.document.version, "sha256": bundle.sha256},
     }
 
 
-def _stage_table(summary: Mapping[str, Any]) -> Table:
-    rows = [[title, *(summary[name][key] for key in FIGURES)] for name, title in STAGES.items()]
+def stage_table(summary: Mapping[str, Any]) -> Table:
+    """Return the figures of both stages."""
+    rows = [[title, *(figures[key] for key in FIGURES)] for title, figures in summary["stages"].items()]
     return Table(
         ["stage", "F1", "IoU", "authentic pictures called forged", "authentic pixels marked"],
         rows,
@@ -124,7 +126,7 @@ def _report(
         path,
         "Veriframe: demonstration",
         [
-            Section("Stage v3 against v4", [note], [_stage_table(summary)]),
+            Section("Stage v3 against v4", [note], [stage_table(summary)]),
             Section("Two pictures that nothing was trained on", [legend], [_verdict_table(verdicts)], overlays),
             Section(
                 "The same two, sent to the server",
@@ -170,11 +172,11 @@ def _demonstrate(output: Path) -> None:
     recipe = load_pipeline(PIPELINE, RECIPE).recipe
     members, stages = list(recipe.members), list(recipe.stages)
     seconds = {task_title(task, members, stages): spent for task, spent in task_seconds(artifacts, started).items()}
-    summary = _summary(seconds, metrics, verdicts, served, bundle)
+    summary = summarize(seconds, metrics, verdicts, served, bundle)
     write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     _report(output / "report.html", summary, verdicts, served)
     sys.stdout.write("\n")
-    _print_table(_stage_table(summary))
+    _print_table(stage_table(summary))
     sys.stdout.write("\n")
     _print_table(_verdict_table(verdicts))
     sys.stdout.write("\n")

@@ -1,10 +1,12 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from media.pictures import decode_picture
+from pipelines.demo.__main__ import FIGURES, stage_table, summarize
 from pipelines.demo.logs import DemoFailedError, run_logged, task_seconds, task_title
 from pipelines.demo.photographs import NAMES, copy_photographs
 
@@ -43,3 +45,14 @@ def test_tasks_of_the_loop_are_called_by_stage_and_member() -> None:
     assert task_title("for-loop-1-iteration-1/train", members, stages) == "train v3 (b)"
     assert task_title("for-loop-1-iteration-0/sweep-hard-negatives", members, stages) == "sweep-hard-negatives (a)"
     assert task_title("export", members, stages) == "export"
+
+
+def test_the_summary_has_the_figures_of_both_stages_and_of_the_bundle_which_it_was() -> None:
+    def group(value: float) -> dict[str, object]:
+        return {"ensemble": {"datasets": {"demo": dict.fromkeys(FIGURES, value)}}}
+
+    metrics = {"main_dataset": "demo", "groups": {"v3": group(0.25), "bundle": group(0.75)}}
+    bundle = SimpleNamespace(document=SimpleNamespace(version="1"), sha256="0" * 64)
+    summary = summarize({"export": 1.0}, metrics, {}, {}, bundle)  # type: ignore[arg-type]
+    assert (summary["status"], summary["bundle"]["version"]) == ("ok", "1")
+    assert [row[:2] for row in stage_table(summary).rows] == [["v3", 0.25], ["v4", 0.75]]
