@@ -124,7 +124,7 @@ def test_another_process_of_the_same_number_is_not_taken_for_the_holder() -> Non
 
 
 def test_the_lease_of_a_holder_elsewhere_is_waited_for(store: Store) -> None:
-    _write(store, _elsewhere(1.0))
+    _write(store, _elsewhere(5.0))
     expires = _holder(store).expires
     messages: list[str] = []
     with Lease(store, KEY, notify=messages.append, duration=30) as lease:
